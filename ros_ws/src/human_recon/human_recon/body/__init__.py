@@ -1,0 +1,1 @@
+"""The SMPL-layout body model: loading, posing, parts, measurements."""

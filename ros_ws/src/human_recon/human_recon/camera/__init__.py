@@ -1,0 +1,1 @@
+"""Camera intrinsics, projection, distortion, depth images and points."""

@@ -1,0 +1,1 @@
+"""Registration of the body model to depth measurements."""

@@ -1,0 +1,1 @@
+"""Meshes, planes, rotations, rasterisation and distances; knows nothing of people."""

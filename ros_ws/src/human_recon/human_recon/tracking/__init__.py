@@ -1,0 +1,1 @@
+"""Identity over time."""
