@@ -1,0 +1,1 @@
+"""Offline training; never imported by the online code."""

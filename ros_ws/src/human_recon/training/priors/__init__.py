@@ -1,0 +1,1 @@
+"""Pose priors estimated from motion capture."""
