@@ -1,0 +1,179 @@
+"""People candidates from geometry alone: clusters of depth that stand on the floor and end in a head and shoulders.
+
+The baseline that needs no trained weights. It finds people whose head is seen and who do not hug; see
+`human_recon.perception.merge_tree` for how people who touch are told apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from human_recon.camera.points import depth_to_points
+from human_recon.camera.frame import Frame
+from human_recon.geometry.normals import depth_normals
+from human_recon.geometry.plane import plane_axes
+from human_recon.perception.hypothesis import PersonHypothesis
+from human_recon.perception.merge_tree import separate_peaks
+from human_recon.perception.surroundings import Surroundings, SurroundingsConfig, find_surroundings
+
+
+@dataclass(frozen=True)
+class GeometricDetectorConfig:
+    """Sizes of people, in metres and square metres."""
+
+    surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
+    max_depth: float = 8.0
+    jump: float = 0.04  # relative depth difference between connected neighbouring pixels
+    persistence: float = 0.15  # rise of a head above the place where two people touch
+    peak_min_area: float = 0.02  # frontal area of a head
+    min_area: float = 0.10  # frontal area of a visible person
+    head_height: tuple[float, float] = (1.0, 2.25)  # top of the head above the floor
+    head_width: tuple[float, float] = (0.08, 0.36)  # of the top 20 cm
+    shoulder_width: tuple[float, float] = (0.22, 0.95)  # of the slab 30 to 55 cm below the top
+    shoulder_ratio: float = 1.25  # shoulders are at least this much wider than the head
+    max_on_wall: float = 0.5  # share of a person's pixels that may lie in the plane of a wall
+    fragment_distance: float = 0.35  # a piece cut off by an occluder belongs to whom it is this near to, on the floor
+    fragment_min_area: float = 0.005
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Everything the detector learned about a frame."""
+
+    points: np.ndarray  # [H, W, 3] metres
+    normals: np.ndarray  # [H, W, 3]
+    surroundings: Surroundings
+    hypotheses: tuple[PersonHypothesis, ...]
+
+
+class GeometricDetector:
+    """Finds people in single depth frames without any learned part."""
+
+    def __init__(self, config: GeometricDetectorConfig | None = None) -> None:
+        self.config = config or GeometricDetectorConfig()
+
+    def detect(self, frame: Frame) -> Detection:
+        """Find the people of an undistorted frame, nearest first."""
+        config = self.config
+        points = depth_to_points(frame.depth, frame.intrinsics).astype(np.float64)
+        focal = 0.5 * (frame.intrinsics.fx + frame.intrinsics.fy)
+        normals = self._normals(frame, focal)
+        surroundings = find_surroundings(points, normals, focal, frame.up, config.surroundings)
+        depth = points[..., 2]
+        valid = (depth > 0) & (depth < config.max_depth) & ~surroundings.background
+        heights = self._heights(points, surroundings)
+        valid &= heights < config.head_height[1] + 0.3
+        labels = separate_peaks(
+            points,
+            heights,
+            valid,
+            jump=config.jump,
+            persistence=config.persistence,
+            min_area=config.peak_min_area,
+            focal=focal,
+        )
+        hypotheses = self._people(points, heights, labels, surroundings, focal)
+        return Detection(points, normals, surroundings, hypotheses)
+
+    @staticmethod
+    def _normals(frame: Frame, focal: float) -> np.ndarray:
+        """Normals [H, W, 3] from depth smoothed within its edges.
+
+        Raw quantisation steps tilt them by 30 degrees at 2.5 m. Triangulating sensors have noise that is uniform in
+        inverse depth, so that is what is smoothed, by about what they quantise at any distance.
+        """
+        radius = max(1, round(focal / 175.0))
+        depth = frame.depth.astype(np.float32)
+        inverse = np.divide(1.0, depth, out=np.zeros_like(depth), where=depth > 0)
+        inverse = cv2.bilateralFilter(inverse, 2 * radius + 3, 0.009, radius + 1.0)
+        smooth = np.divide(1.0, inverse, out=np.zeros_like(depth), where=depth > 0)
+        return depth_normals(depth_to_points(smooth, frame.intrinsics).astype(np.float64), radius, 0.04)
+
+    @staticmethod
+    def _heights(points: np.ndarray, surroundings: Surroundings) -> np.ndarray:
+        """Height above the floor [H, W]; without a floor, along `up` above an assumed floor 1.2 m below the camera."""
+        if surroundings.floor is not None:
+            return surroundings.floor.height(points)
+        return points @ surroundings.up + 1.2
+
+    def _people(
+        self, points: np.ndarray, heights: np.ndarray, labels: np.ndarray, surroundings: Surroundings, focal: float
+    ) -> tuple[PersonHypothesis, ...]:
+        config = self.config
+        count = int(labels.max())
+        flat = labels.ravel()
+        area = np.bincount(flat, (points[..., 2] ** 2 / focal**2).ravel(), count + 1)
+        axes = plane_axes(surroundings.up)
+        plan = points.reshape(-1, 3) @ axes.T  # [H*W, 2] position on the floor
+        order = np.argsort(flat, kind="stable")
+        bounds = np.searchsorted(flat[order], np.arange(1, count + 2))
+        members = {k: order[bounds[k - 1] : bounds[k]] for k in range(1, count + 1) if area[k] > config.fragment_min_area}
+        people = [
+            k
+            for k, pixels in members.items()
+            if area[k] > config.min_area and self._is_person(points, heights, pixels, surroundings)
+        ]
+        for k, pixels in members.items():
+            if k not in people and area[k] < 0.3:
+                owner = self._owner(pixels, people, members, plan, heights.ravel())
+                if owner is not None:
+                    members[owner] = np.concatenate([members[owner], pixels])
+        hypotheses = []
+        for k in people:
+            mask = np.zeros(labels.size, bool)
+            mask[members[k]] = True
+            pixels = members[k]
+            top = pixels[np.argsort(-heights.ravel()[pixels])[: max(5, len(pixels) // 200)]]
+            head = np.median(points.reshape(-1, 3)[top], axis=0)
+            hypotheses.append(PersonHypothesis(mask.reshape(labels.shape), 1.0, head))
+        return tuple(sorted(hypotheses, key=lambda h: float(np.linalg.norm(h.head))))
+
+    def _is_person(
+        self, points: np.ndarray, heights: np.ndarray, pixels: np.ndarray, surroundings: Surroundings
+    ) -> bool:
+        """Whether a region has the height, the head and the shoulders of a person."""
+        config = self.config
+        height = heights.ravel()[pixels]
+        xyz = points.reshape(-1, 3)[pixels]
+        if surroundings.on_wall.ravel()[pixels].mean() > config.max_on_wall:
+            return False
+        top = float(np.percentile(height, 99.5))
+        if surroundings.floor is not None and not config.head_height[0] < top < config.head_height[1]:
+            return False
+        if top - float(np.percentile(height, 1)) < 0.35:
+            return False
+        # Widths are measured across the line of sight, on the floor.
+        sight = xyz.mean(0) - (xyz.mean(0) @ surroundings.up) * surroundings.up
+        across = np.cross(sight / max(float(np.linalg.norm(sight)), 1e-9), surroundings.up)
+        side = xyz @ across
+
+        def width(low: float, high: float) -> float:
+            slab = side[(height > top - high) & (height < top - low)]
+            return float(np.subtract(*np.percentile(slab, [97, 3]))) if len(slab) > 10 else 0.0
+
+        head, shoulders = width(0.0, 0.20), width(0.30, 0.55)
+        return bool(
+            config.head_width[0] < head < config.head_width[1]
+            and config.shoulder_width[0] < shoulders < config.shoulder_width[1]
+            and shoulders > config.shoulder_ratio * head
+        )
+
+    def _owner(
+        self,
+        pixels: np.ndarray,
+        people: list[int],
+        members: dict[int, np.ndarray],
+        plan: np.ndarray,
+        heights: np.ndarray,
+    ) -> int | None:
+        """The person whom a loose piece belongs to, by distance on the floor; None for furniture."""
+        centre = np.median(plan[pixels], axis=0)
+        best, best_distance = None, self.config.fragment_distance
+        for k in people:
+            distance = float(np.linalg.norm(np.median(plan[members[k]], axis=0) - centre))
+            if distance < best_distance and heights[pixels].max() < heights[members[k]].max():
+                best, best_distance = k, distance
+        return best
