@@ -1,0 +1,379 @@
+"""SMPL registered to one person's depth by iterated closest points.
+
+Seed 000's objective: scan-to-mesh plus mesh-to-scan distance, a pose prior and a shape prior, minimised over pose,
+shape and translation. What a single depth view adds:
+
+- only the part of the mesh that the camera sees may explain a measurement (z-buffer visibility);
+- a visible vertex in front of measured background contradicts the free space in front of that background, and is drawn
+  sideways into the person's mask; one behind another person or in front of no reading costs nothing;
+- nothing sinks into the floor, and somebody stands on it.
+
+Distances are point-to-plane with the mean of the two surfaces' normals (Rusinkiewicz, A Symmetric Objective Function
+for ICP, SIGGRAPH 2019), with a weak point-to-point part against sliding, under a Geman-McClure robustifier whose scale
+shrinks as the fit converges. Steps are damped Gauss-Newton with the analytic derivatives of
+`human_recon.fitting.kinematics`. Closest points have many local minima (seed 000, "Limitations of ICP"), so several
+starting poses are tried, among them every heading around the compass because a front looks like a back in depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg
+from scipy.spatial import cKDTree
+
+from human_recon.body.lbs import pose_body
+from human_recon.body.measure import stature
+from human_recon.body.state import BodyState
+from human_recon.fitting.kinematics import (
+    PARAMETERS,
+    ROTATIONS,
+    TRANSLATION,
+    BodyKinematics,
+    Linearisation,
+    retract,
+)
+from human_recon.fitting.observation import Observation, features
+from human_recon.fitting.priors import PoseMixture, Residuals, joint_limit_residuals, shape_residuals
+from human_recon.geometry.normals import vertex_normals
+from human_recon.geometry.rasterizer import rasterize, visible_vertices
+from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.geometry.signed_distance import penetration
+
+
+@dataclass(frozen=True)
+class IcpConfig:
+    """Weights and lengths of the registration; metres and radians."""
+
+    headings: int = 8  # starting headings around the compass
+    finalists: int = 3  # starts that are refined
+    coarse_iterations: int = 12
+    fine_iterations: int = 30
+    coarse_points: int = 250  # correspondences in each direction
+    fine_points: int = 800
+    measurements: float = 300.0  # independent measurements that all correspondences together count as
+    sigma: float = 0.015  # of a measurement, clothing included, at 1 m ...
+    sigma_growth: float = 0.0025  # ... growing with the square of the depth
+    robust_start: float = 0.25  # Geman-McClure scale, first iteration
+    robust_end: float = 0.06  # and last
+    point_to_point: float = 0.15  # share of the isotropic part
+    pose_weight: float = 0.6
+    shape_weight: float = 1.0
+    silhouette_sigma: float = 0.03
+    free_space_margin: float = 0.08  # in front of the background by more than this is free space violated
+    floor_sigma: float = 0.02
+    penetration_sigma: float = 0.004
+    damping: float = 0.5
+    max_turn: float = 0.35  # of one joint in one iteration
+    max_shift: float = 0.25
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A registered body."""
+
+    state: BodyState
+    energy: float  # of all terms at the final correspondences, in units of one standard deviation squared / 2
+    information: np.ndarray  # [85, 85] normal matrix: inverse covariance of a step
+
+
+@dataclass(frozen=True)
+class _Matches:
+    """Correspondences of one iteration."""
+
+    vertex_ids: np.ndarray  # [M]
+    targets: np.ndarray  # [M, 3]
+    normals: np.ndarray  # [M, 3]
+    weights: np.ndarray  # [M] measurements each one counts as
+    outside_ids: np.ndarray  # [S] vertices that violate free space
+    outside_targets: np.ndarray  # [S, 3]
+    outside_weights: np.ndarray  # [S]
+
+
+class IcpFitter:
+    """Registers one body model to observations."""
+
+    def __init__(self, kinematics: BodyKinematics, prior: PoseMixture, config: IcpConfig | None = None) -> None:
+        self.kinematics = kinematics
+        self.model = kinematics.model
+        self.prior = prior
+        self.config = config or IcpConfig()
+        faces = np.ascontiguousarray(self.model.faces, np.int32)
+        self._faces = faces
+        foot = np.isin(np.argmax(self.model.weights, axis=1), (7, 8, 10, 11))
+        left = self.model.v_template[:, 0] > 0
+        self._feet = (np.flatnonzero(foot & left), np.flatnonzero(foot & ~left))
+
+    # -- public ------------------------------------------------------------------------------------------------------
+
+    def fit(self, observation: Observation, previous: BodyState | None = None) -> Fit:
+        """Register from scratch, or also from a previous state of the same person (which then saves the search)."""
+        config = self.config
+        starts = [previous] if previous is not None else self.starting_states(observation)
+        coarse = []
+        for start in starts:
+            fit = self._iterate(start, observation, config.coarse_iterations, config.coarse_points, config.robust_start, 0.12)
+            coarse.append(fit)
+        coarse.sort(key=lambda f: f.energy)
+        fine = [self.refine(fit.state, observation) for fit in coarse[: config.finalists]]
+        return min(fine, key=lambda f: f.energy)
+
+    def refine(
+        self,
+        state: BodyState,
+        observation: Observation,
+        obstacles: Iterable[np.ndarray] = (),
+        iterations: int | None = None,
+    ) -> Fit:
+        """Converge from a nearby state, keeping out of ``obstacles`` (vertices [V, 3] of other bodies)."""
+        config = self.config
+        return self._iterate(
+            state, observation, iterations or config.fine_iterations, config.fine_points, 0.12, config.robust_end, tuple(obstacles)
+        )
+
+    def starting_states(self, observation: Observation) -> list[BodyState]:
+        """Standing (or, for low heads, seated) bodies of fitting stature at every heading."""
+        config = self.config
+        up = observation.up
+        points = observation.points
+        heights = points @ up
+        top = float(np.percentile(heights, 99.7))
+        ground = -observation.floor.offset if observation.floor is not None else None
+        tall = top - ground if ground is not None else None
+        seated = tall is not None and tall < 1.42
+        betas = self._betas_for_stature(tall) if tall is not None and not seated else np.zeros(10)
+        centre = np.median(points, axis=0)
+        sight = centre - (centre @ up) * up
+        sight /= max(float(np.linalg.norm(sight)), 1e-9)
+        # Body axes in the camera frame at heading 0, facing the camera: y up, z towards the camera.
+        toward = np.stack([np.cross(up, -sight), up, -sight], axis=1)
+        states = []
+        for k in range(config.headings):
+            turn = rotvec_to_matrix(np.array([0.0, 2.0 * np.pi * k / config.headings, 0.0]))
+            pose = _seated_pose() if seated else _standing_pose()
+            pose[0] = matrix_to_rotvec(toward @ turn)
+            body = pose_body(self.model, BodyState(betas, pose, np.zeros(3)))
+            # Top of the head at the measured top; the seen surface lies about 10 cm in front of the body's middle.
+            middle = body.vertices.mean(0)
+            trans = centre + 0.10 * sight - middle
+            trans += (top - float(((body.vertices + trans) @ up).max())) * up
+            states.append(BodyState(betas, pose, trans))
+        return states
+
+    def joint_sigma(self, fit: Fit) -> np.ndarray:
+        """Standard deviation [24] of each joint's position, metres, averaged over directions."""
+        joints = self.kinematics.joints(fit.state).jacobian
+        covariance = scipy.linalg.inv(fit.information + 1e-9 * np.eye(PARAMETERS))
+        return np.sqrt(np.einsum("jap,pq,jaq->j", joints, covariance, joints) / 3.0)
+
+    # -- one iteration -----------------------------------------------------------------------------------------------
+
+    def _iterate(
+        self,
+        state: BodyState,
+        observation: Observation,
+        iterations: int,
+        points: int,
+        robust_start: float,
+        robust_end: float,
+        obstacles: tuple[np.ndarray, ...] = (),
+    ) -> Fit:
+        config = self.config
+        for i in range(iterations + 1):
+            progress = i / max(iterations - 1, 1)
+            robust = robust_start * (robust_end / robust_start) ** min(progress, 1.0)
+            normal_matrix, gradient, energy = self._linear_system(state, observation, points, robust, obstacles)
+            if i == iterations:
+                break
+            damped = normal_matrix + config.damping * np.diag(1.0 + 1e-2 * np.diag(normal_matrix))
+            step = -scipy.linalg.solve(damped, gradient, assume_a="pos")
+            turns = np.linalg.norm(step[ROTATIONS].reshape(24, 3), axis=1).max()
+            shift = np.linalg.norm(step[TRANSLATION])
+            step *= min(1.0, config.max_turn / max(turns, 1e-9), config.max_shift / max(shift, 1e-9))
+            state = retract(state, step)
+            state = replace(state, betas=np.clip(state.betas, -4.0, 4.0))
+        return Fit(state, energy, normal_matrix)
+
+    def _linear_system(
+        self,
+        state: BodyState,
+        observation: Observation,
+        points: int,
+        robust: float,
+        obstacles: tuple[np.ndarray, ...],
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Normal matrix [85, 85], gradient [85] and energy of all terms at the closest points of ``state``."""
+        config = self.config
+        posed = pose_body(self.model, state)
+        vertices = posed.vertices.astype(np.float64)
+        matches = self._match(vertices, observation, points)
+        terms = [
+            self.prior.residuals(state, config.pose_weight),
+            shape_residuals(state, config.shape_weight),
+            joint_limit_residuals(state),
+        ]
+        energy = sum(term.energy for term in terms)
+        ids = np.concatenate([matches.vertex_ids, matches.outside_ids])
+        linear = self.kinematics.surface(state, ids)
+        data, data_energy = self._data_residuals(linear, matches, robust)
+        terms.append(data)
+        energy += data_energy
+        if observation.floor is not None:
+            floor = self._floor_residuals(state, vertices, observation)
+            terms.append(floor)
+            energy += floor.energy
+        for obstacle in obstacles:
+            push = self._penetration_residuals(state, vertices, obstacle)
+            terms.append(push)
+            energy += push.energy
+        rows = np.concatenate([term.rows for term in terms])
+        values = np.concatenate([term.values for term in terms])
+        return rows.T @ rows, rows.T @ values, float(energy)
+
+    def _match(self, vertices: np.ndarray, observation: Observation, count: int) -> _Matches:
+        """Closest points both ways between the measured surface and the visible part of the body."""
+        config = self.config
+        camera = observation.intrinsics
+        normals = vertex_normals(vertices, self._faces)
+        raster = rasterize(vertices[None], self._faces, camera)
+        visible = np.flatnonzero(visible_vertices(vertices, self._faces, camera, raster.depth, 0.03))
+        if len(visible) < 10 or len(observation.points) < 10:
+            empty = np.zeros(0, np.int64)
+            return _Matches(empty, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), empty, np.zeros((0, 3)), np.zeros(0))
+
+        # Scan to mesh: every measurement is explained by something seen.
+        scan = np.linspace(0, len(observation.points) - 1, min(count, len(observation.points))).astype(int)
+        scan_points, scan_normals = observation.points[scan], observation.normals[scan]
+        tree = cKDTree(features(vertices[visible], normals[visible]))
+        explained_by = visible[tree.query(features(scan_points, scan_normals))[1]]
+
+        # Mesh to scan: everything seen is measured, or hidden, or contradicts the free space.
+        seen = visible[np.linspace(0, len(visible) - 1, min(count, len(visible))).astype(int)]
+        pixel = vertices[seen, :2] / vertices[seen, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        column = np.clip(np.rint(pixel[:, 0]).astype(int), 0, camera.width - 1)
+        row = np.clip(np.rint(pixel[:, 1]).astype(int), 0, camera.height - 1)
+        measured = observation.depth[row, column]
+        own = observation.mask[row, column]
+        in_free_space = ~own & (measured > vertices[seen, 2] + config.free_space_margin)
+        # Just outside the outline, in front of the floor or a wall that touches the person, is outside as well.
+        beside = ~own & ~in_free_space & (measured > vertices[seen, 2] - 0.05) & ~observation.others[row, column]
+        outside = seen[in_free_space | beside]
+        outside_row, outside_column = row[in_free_space | beside], column[in_free_space | beside]
+        target_row = observation.nearest_own[0, outside_row, outside_column]
+        target_column = observation.nearest_own[1, outside_row, outside_column]
+        depth = vertices[outside, 2]
+        outside_targets = np.stack(
+            [
+                (target_column - camera.cx) / camera.fx * depth,
+                (target_row - camera.cy) / camera.fy * depth,
+                depth,
+            ],
+            axis=-1,
+        )
+        inside = seen[own]
+        match = observation.tree.query(features(vertices[inside], normals[inside]))[1]
+
+        ids = np.concatenate([explained_by, inside])
+        targets = np.concatenate([scan_points, observation.points[match]])
+        target_normals = np.concatenate([scan_normals, observation.normals[match]])
+        mean_normals = target_normals + normals[ids]
+        length = np.linalg.norm(mean_normals, axis=-1, keepdims=True)
+        mean_normals = np.where(length > 0.5, mean_normals / np.maximum(length, 1e-9), target_normals)
+        half = 0.5 * config.measurements
+        weights = np.concatenate([np.full(len(scan), half / len(scan)), np.full(len(inside), half / len(seen))])
+        return _Matches(
+            ids, targets, mean_normals, weights, outside, outside_targets, np.full(len(outside), half / len(seen))
+        )
+
+    def _data_residuals(self, linear: Linearisation, matches: _Matches, robust: float) -> tuple[Residuals, float]:
+        """Robustly weighted rows of the correspondences and of the free-space violations, and their energy."""
+        config = self.config
+        count = len(matches.vertex_ids)
+        difference = linear.points[:count] - matches.targets
+        jacobian = linear.jacobian[:count]
+        sigma = config.sigma + config.sigma_growth * matches.targets[:, 2] ** 2
+        along = (difference * matches.normals).sum(-1)
+        squared = (1.0 - config.point_to_point) * along**2 + config.point_to_point * (difference**2).sum(-1)
+        # Geman-McClure r^2 / (1 + r^2 / c^2): the weight of its quadratic approximation.
+        relax = 1.0 / (1.0 + squared / robust**2)
+        weight = matches.weights * relax**2 / sigma**2
+        plane_scale = np.sqrt((1.0 - config.point_to_point) * weight)
+        point_scale = np.sqrt(config.point_to_point * weight)
+        plane_rows = plane_scale[:, None] * np.einsum("ma,map->mp", matches.normals, jacobian)
+        point_rows = point_scale[:, None, None] * jacobian
+        energy = 0.5 * float((matches.weights * squared * relax / sigma**2).sum())
+
+        # A shift in the image, at the vertex' own depth.
+        outside = linear.points[count:] - matches.outside_targets
+        lateral = outside[:, :2]
+        outside_squared = (lateral**2).sum(-1)
+        outside_relax = 1.0 / (1.0 + outside_squared / (2.0 * robust) ** 2)
+        outside_weight = matches.outside_weights * outside_relax**2 / config.silhouette_sigma**2
+        outside_rows = np.sqrt(outside_weight)[:, None, None] * linear.jacobian[count:, :2]
+        energy += 0.5 * float((matches.outside_weights * outside_squared * outside_relax).sum()) / config.silhouette_sigma**2
+
+        rows = np.concatenate(
+            [plane_rows, point_rows.reshape(-1, PARAMETERS), outside_rows.reshape(-1, PARAMETERS)]
+        )
+        values = np.concatenate(
+            [
+                plane_scale * along,
+                (point_scale[:, None] * difference).ravel(),
+                (np.sqrt(outside_weight)[:, None] * lateral).ravel(),
+            ]
+        )
+        return Residuals(rows, values), energy
+
+    def _floor_residuals(self, state: BodyState, vertices: np.ndarray, observation: Observation) -> Residuals:
+        """Soles do not sink into the floor; the lower one stands on it."""
+        floor = observation.floor
+        assert floor is not None
+        heights = [floor.height(vertices[foot]) for foot in self._feet]
+        soles = np.array([foot[np.argmin(height)] for foot, height in zip(self._feet, heights, strict=True)])
+        sole_heights = np.array([height.min() for height in heights])
+        lower = int(np.argmin(sole_heights))
+        active = [i for i in range(2) if sole_heights[i] < 0.0 or i == lower]
+        linear = self.kinematics.surface(state, soles[active])
+        values = sole_heights[active] / self.config.floor_sigma
+        rows = np.einsum("a,map->mp", floor.normal, linear.jacobian) / self.config.floor_sigma
+        # Somebody on a stool or in mid-jump: the pull fades beyond a hand's breadth.
+        fade = np.where(values > 0, 1.0 / (1.0 + (sole_heights[active] / 0.10) ** 2), 1.0)
+        return Residuals(fade[:, None] * rows, fade * values)
+
+    def _penetration_residuals(self, state: BodyState, vertices: np.ndarray, obstacle: np.ndarray) -> Residuals:
+        """Vertices inside another body are pushed to where they would leave it."""
+        inside, depth, exits = penetration(vertices, obstacle, self._faces)
+        if len(inside) == 0:
+            return Residuals(np.zeros((0, PARAMETERS)), np.zeros(0))
+        keep = np.argsort(-depth)[:150]
+        inside, depth, exits = inside[keep], depth[keep], exits[keep]
+        direction = (exits - vertices[inside]) / np.maximum(depth, 1e-6)[:, None]
+        linear = self.kinematics.surface(state, inside)
+        scale = np.sqrt(min(1.0, 40.0 / len(inside))) / self.config.penetration_sigma
+        return Residuals(scale * np.einsum("ma,map->mp", direction, linear.jacobian), -scale * depth)
+
+    def _betas_for_stature(self, target: float) -> np.ndarray:
+        """The most probable shape [10] of a given stature, to first order."""
+        base = stature(self.model, np.zeros(10))
+        slope = np.array([stature(self.model, np.eye(10)[k]) - base for k in range(10)])
+        betas = slope * (target - base) / float(slope @ slope)
+        return np.clip(betas, -3.0, 3.0)
+
+
+def _standing_pose() -> np.ndarray:
+    """Arms hanging, elbows slightly bent: [24, 3]."""
+    pose = np.zeros((24, 3))
+    pose[16, 2], pose[17, 2] = -1.15, 1.15
+    pose[18, 1], pose[19, 1] = -0.3, 0.3
+    return pose
+
+
+def _seated_pose() -> np.ndarray:
+    """As on a chair, hands on the thighs: [24, 3]."""
+    pose = _standing_pose()
+    pose[1, 0] = pose[2, 0] = -1.4
+    pose[4, 0] = pose[5, 0] = 1.4
+    pose[18, 1], pose[19, 1] = -0.9, 0.9
+    return pose

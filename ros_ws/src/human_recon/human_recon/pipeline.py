@@ -1,0 +1,200 @@
+"""Frame in, people out: the whole online system in one read."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from human_recon.body.lbs import pose_body
+from human_recon.body.measure import stature
+from human_recon.body.model import BodyModel
+from human_recon.body.parts import vertex_parts
+from human_recon.camera.frame import Frame
+from human_recon.camera.points import undistort_frame
+from human_recon.fitting.coherence import CoherenceConfig, keep_apart
+from human_recon.fitting.icp import Fit, IcpConfig, IcpFitter
+from human_recon.fitting.kinematics import BodyKinematics
+from human_recon.fitting.observation import Observation, observe
+from human_recon.fitting.priors import load_pose_mixture
+from human_recon.geometry.rasterizer import Raster, rasterize, visible_vertices
+from human_recon.people import People, Person
+from human_recon.perception.geometric import GeometricDetector, GeometricDetectorConfig
+from human_recon.perception.hypothesis import PersonHypothesis
+from human_recon.tracking.association import Association, AssociationConfig, Known
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Settings of every stage."""
+
+    detector: GeometricDetectorConfig = field(default_factory=GeometricDetectorConfig)
+    fitter: IcpConfig = field(default_factory=IcpConfig)
+    coherence: CoherenceConfig = field(default_factory=CoherenceConfig)
+    association: AssociationConfig = field(default_factory=AssociationConfig)
+    max_people: int = 12  # the nearest ones
+    max_residual: float = 0.06  # metres: a body that explains its pixels worse than this is not a person
+    min_explained: float = 0.5  # share of a person's pixels that the body must cover
+    warm_start: bool = True  # start from the previous frame's body when the person was known
+    warm_residual: float = 0.04  # metres: search again when the previous fit was worse than this
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A hypothesis on its way to a person."""
+
+    hypothesis: PersonHypothesis
+    observation: Observation
+    known: Known | None
+    fit: Fit
+    residual: float = np.nan  # metres
+    explained: float = 0.0  # share of the hypothesis' pixels covered by the body
+
+
+class Pipeline:
+    """The geometric baseline: candidates from depth clusters, SMPL by ICP, nobody inside anybody else."""
+
+    def __init__(self, config: PipelineConfig, body: BodyModel) -> None:
+        self.config = config
+        self.body = body
+        self._detector = GeometricDetector(config.detector)
+        self._fitter = IcpFitter(BodyKinematics(body), load_pose_mixture(), config.fitter)
+        self._association = Association(config.association)
+        self._parts = vertex_parts(body)
+
+    def reset(self) -> None:
+        """Forget who was there, for example when time jumps back."""
+        self._association.reset()
+
+    def process(self, frame: Frame) -> People:
+        """Reconstruct everybody in one frame, which is undistorted first if need be.
+
+        Raises:
+            ValueError: if the frame's arrays break the contract of `Frame`. An empty scene is no error.
+        """
+        _check(frame)
+        clock = _Clock()
+        if not (frame.depth > 0).any():
+            return People(frame, (), np.zeros(frame.depth.shape, np.uint16), None, clock.timings)
+        frame = undistort_frame(frame)
+
+        detection = self._detector.detect(frame)
+        hypotheses = detection.hypotheses[: self.config.max_people]
+        surroundings = detection.surroundings
+        everybody = np.zeros(frame.depth.shape, bool)
+        for hypothesis in hypotheses:
+            everybody |= hypothesis.mask
+        clock.lap("detect")
+
+        known = self._association.match([h.head for h in hypotheses], frame.stamp_ns)
+        candidates = []
+        for hypothesis, before in zip(hypotheses, known, strict=True):
+            observation = observe(
+                detection.points,
+                detection.normals,
+                hypothesis.mask,
+                everybody,
+                frame.intrinsics,
+                surroundings.floor,
+                surroundings.up,
+            )
+            candidates.append(_Candidate(hypothesis, observation, before, self._fit(observation, before)))
+        candidates = [c for c in self._judge(frame, candidates) if self._is_plausible(c)]
+        clock.lap("fit")
+
+        fits = keep_apart(
+            self._fitter, [c.fit for c in candidates], [c.observation for c in candidates], self.config.coherence
+        )
+        candidates = [replace(c, fit=fit) for c, fit in zip(candidates, fits, strict=True)]
+        clock.lap("coherence")
+
+        people = self._describe(frame, self._judge(frame, candidates))
+        labels = np.zeros(frame.depth.shape, np.uint16)
+        for person, candidate in zip(people, candidates, strict=True):
+            labels[candidate.hypothesis.mask] = person.id
+            self._association.remember(person, candidate.hypothesis.head, frame.stamp_ns)
+        clock.lap("describe")
+        return People(frame, people, labels, surroundings.floor, clock.timings)
+
+    def _fit(self, observation: Observation, known: Known | None) -> Fit:
+        config = self.config
+        if config.warm_start and known is not None and known.residual < config.warm_residual:
+            return self._fitter.fit(observation, known.state)
+        return self._fitter.fit(observation)
+
+    def _render(self, frame: Frame, candidates: list[_Candidate]) -> tuple[np.ndarray, Raster]:
+        vertices = np.stack([pose_body(self.body, c.fit.state).vertices for c in candidates])
+        return vertices, rasterize(vertices, self.body.faces, frame.intrinsics)
+
+    def _judge(self, frame: Frame, candidates: list[_Candidate]) -> list[_Candidate]:
+        """How well each body explains its pixels, all bodies rendered together."""
+        if not candidates:
+            return []
+        _, raster = self._render(frame, candidates)
+        judged = []
+        for i, candidate in enumerate(candidates):
+            mask = candidate.hypothesis.mask
+            common = mask & (raster.person == i)
+            residual = float(np.median(np.abs(raster.depth - frame.depth)[common])) if common.any() else np.nan
+            judged.append(replace(candidate, residual=residual, explained=float(common.sum() / max(mask.sum(), 1))))
+        return judged
+
+    def _is_plausible(self, candidate: _Candidate) -> bool:
+        return candidate.residual <= self.config.max_residual and candidate.explained >= self.config.min_explained
+
+    def _describe(self, frame: Frame, candidates: list[_Candidate]) -> tuple[Person, ...]:
+        if not candidates:
+            return ()
+        vertices, raster = self._render(frame, candidates)
+        # Measured surfaces hide a body as well as other bodies do.
+        front = np.where(raster.depth > 0, raster.depth, np.inf)
+        hidden = np.where(frame.depth > 0, np.minimum(front, frame.depth + 0.10), front)
+        hidden = np.where(np.isfinite(hidden), hidden, 0.0).astype(np.float32)
+        people = []
+        for i, candidate in enumerate(candidates):
+            state = candidate.fit.state
+            visible = visible_vertices(vertices[i], self.body.faces, frame.intrinsics, hidden, 0.03)
+            seen = np.bincount(self._parts, visible, minlength=24) / np.maximum(np.bincount(self._parts, minlength=24), 1)
+            rows, columns = np.nonzero(candidate.hypothesis.mask)
+            roi = (int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+            # A heuristic until a learned detector calibrates it: how much of the person the body explains, how closely.
+            confidence = candidate.explained * float(np.exp(-((candidate.residual / 0.05) ** 2)))
+            people.append(
+                Person(
+                    id=candidate.known.id if candidate.known is not None else self._association.new_id(),
+                    confidence=confidence * candidate.hypothesis.confidence,
+                    state=state,
+                    vertices=vertices[i],
+                    joints=pose_body(self.body, state).joints,
+                    joint_sigma=self._fitter.joint_sigma(candidate.fit).astype(np.float32),
+                    joint_visible=seen > 0.05,
+                    height=stature(self.body, state.betas),
+                    roi=roi,
+                    residual=candidate.residual,
+                )
+            )
+        return tuple(people)
+
+
+class _Clock:
+    """Seconds between laps, by name."""
+
+    def __init__(self) -> None:
+        self.timings: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.timings[name] = now - self._last
+        self._last = now
+
+
+def _check(frame: Frame) -> None:
+    shape = (frame.intrinsics.height, frame.intrinsics.width)
+    if frame.depth.shape != shape:
+        raise ValueError(f"depth is {frame.depth.shape}, its camera {shape}")
+    if frame.depth.dtype != np.float32:
+        raise ValueError(f"depth must be float32 metres, got {frame.depth.dtype}")
+    if not np.isfinite(frame.depth).all():
+        raise ValueError("depth has NaN or inf; no reading must be 0")
