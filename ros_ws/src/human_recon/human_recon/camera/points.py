@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import lru_cache
 from typing import Literal, overload
 
+import cv2
 import numba
 import numpy as np
 
+from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
 
 
@@ -103,3 +107,31 @@ def points_to_depth(
     z = np.ascontiguousarray(points[:, 2], np.float32)
     depth, index = _splat(np.ascontiguousarray(pixels), z, intrinsics.width, intrinsics.height, radius)
     return (depth, index) if return_index else depth
+
+
+def undistort_frame(frame: Frame) -> Frame:
+    """The frame as an ideal pinhole with the same K and size would have seen it.
+
+    Depth takes the nearest source pixel (interpolating would invent surface between foreground and background), colour
+    is interpolated. Pixels that look outside the source image are 0. A frame without distortion is returned as it is.
+    """
+    if not frame.intrinsics.distorted:
+        return frame
+    map_x, map_y = _source_pixels(frame.intrinsics)
+    depth = cv2.remap(frame.depth, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    color = frame.color
+    if color is not None:
+        color = np.asarray(
+            cv2.remap(color, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0)),
+            np.uint8,
+        )
+    return replace(frame, depth=np.asarray(depth, np.float32), color=color, intrinsics=frame.intrinsics.pinhole)
+
+
+@lru_cache(maxsize=4)
+def _source_pixels(intrinsics: CameraIntrinsics) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of the pinhole image the pixel of the distorted image, as two [H, W] float32 maps."""
+    pixels = intrinsics.project(intrinsics.pinhole.rays().astype(np.float64))
+    # Where the lens model ends there is no source; -10 lies outside any image.
+    pixels = np.where(np.isfinite(pixels), np.clip(pixels, -10.0, 1e6), -10.0).astype(np.float32)
+    return np.ascontiguousarray(pixels[..., 0]), np.ascontiguousarray(pixels[..., 1])
