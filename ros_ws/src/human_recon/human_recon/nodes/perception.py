@@ -1,0 +1,493 @@
+"""The perception node: depth in, people out. Messages and life cycle only; the work is `human_recon.pipeline`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rclpy
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+
+from human_recon.camera.frame import Frame
+from human_recon.io.errors import InputError
+from human_recon.nodes import results, topics
+from human_recon.nodes.diagnostics import Health, diagnostic_array
+from human_recon.nodes.frames import frame_from_cloud, frame_from_images, stamp_ns
+from human_recon.nodes.markers import MarkerMaker, delete_all
+from human_recon.nodes.middleware import use_fastdds_profile
+from human_recon.nodes.optional import (
+    ApproximateTimeSynchronizer,
+    RotationLookup,
+    SimpleFilter,
+    listen_to_rotations,
+)
+from human_recon.nodes.parameters import ParameterGuard
+from human_recon.nodes.settings import Settings
+from human_recon.nodes.worker import LatestWorker
+from human_recon.people import People
+from human_recon.resources import config_path
+
+if TYPE_CHECKING:
+    from human_recon.body.model import BodyModel
+
+RCLError = rclpy_implementation.RCLError
+
+_DIAGNOSTICS_PERIOD = 1.0  # seconds
+_LEVEL_CHECK_PERIOD = 0.1  # seconds: how late a change of level may be told
+_STOP_PATIENCE = 2.0  # seconds to wait at shutdown for the frame being worked on
+
+
+@dataclass(frozen=True)
+class Brain:
+    """The pipeline and what the node has to know of its body model."""
+
+    pipeline: Any  # human_recon.pipeline.Pipeline, or anything with its process and reset
+    body: BodyModel
+
+
+def load_brain(settings: Settings) -> Brain:
+    """Load the body model and build the pipeline. Raises ValueError or OSError with one clear line."""
+    # Imported here: these pull in numba and the whole pipeline, which a node that is only being asked for its
+    # parameters does not need.
+    from human_recon.body.model import default_body_model, load_body_model
+    from human_recon.pipeline import Pipeline, PipelineConfig
+
+    body = load_body_model(settings.body_model) if settings.body_model else default_body_model()
+    return Brain(Pipeline(PipelineConfig(max_people=settings.max_people), body), body)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Messages of one moment, waiting for the worker."""
+
+    generation: int  # of the activation that the messages came in
+    depth: Any  # Image or PointCloud2
+    info: Any
+    color: Any
+    received: float  # time.monotonic()
+
+
+class PerceptionNode(LifecycleNode):
+    """Lifecycle node `perception`; see docs/ros.md for its topics and parameters.
+
+    The executor's thread receives messages and answers services. One worker thread turns the newest messages into a
+    frame, runs the pipeline and publishes; the pipeline is never called from another thread.
+    """
+
+    def __init__(self, load: Callable[[Settings], Brain] = load_brain, **node_options: Any) -> None:
+        super().__init__("perception", **node_options)
+        self._load = load
+        self._brain: Brain | None = None
+        self._body: results.BodyInfo | None = None
+        self._markers: MarkerMaker | None = None
+        self._active = threading.Event()
+        self._generation = 0
+        self._reset_wanted = threading.Event()
+        self._last_stamp: int | None = None
+        self._cloud_info: Any = None
+        self._rotations: RotationLookup | None = None
+        self._inputs: list[Any] = []
+        self._failures_logged: set[str] = set()
+        self._pipeline_lock = threading.Lock()
+
+        self._health = Health()
+        self._told: tuple[bytes, str] | None = None
+        self._told_at = 0.0
+        self._parameters = ParameterGuard(self, lambda: self._health.lifecycle == "unconfigured")
+        self._outputs = {key: self._publisher(spec) for key, spec in topics.OUTPUTS.items()}
+        reset_spec = topics.SERVICES["reset_tracks"]
+        self.create_service(_interface(reset_spec, "srv"), reset_spec.name, self._on_reset_tracks)
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=self._on_clock_jump,
+        )
+        # Not the ROS clock: with use_sim_time and no /clock yet, its timers never fire.
+        self.create_timer(_LEVEL_CHECK_PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._worker: LatestWorker[_Job] = LatestWorker(self._work, "perception-worker")
+
+    def _publisher(self, spec: topics.TopicSpec) -> Any:
+        message = _interface(spec, "msg")
+        # Diagnostics are told in every state; all else only while the node is active.
+        create = self.create_publisher if spec.name == "/diagnostics" else self.create_lifecycle_publisher
+        return create(message, spec.name, _qos(spec))
+
+    # ------------------------------------------------------------------ life cycle
+
+    def start(self) -> None:
+        """Configure and activate, when the parameter `autostart` says so."""
+        if not self._parameters.settings.autostart:
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the body model and build the pipeline; on failure the diagnostics say why."""
+        began = time.monotonic()
+        problem = self._parameters.problem
+        if not problem:
+            try:
+                with self._pipeline_lock:  # a frame of an earlier activation may still be worked on
+                    self._brain = self._load(self._parameters.settings)
+                self._body = results.BodyInfo.of(self._brain.body)
+                self._markers = MarkerMaker(self._body)
+            except Exception as error:  # whatever a file or a model does wrong must not end the node
+                problem = _one_line(error)
+                self.get_logger().debug(traceback.format_exc())
+        self._health.configure_failed(problem)
+        if problem:
+            self._brain = self._body = self._markers = None
+            self.get_logger().error(f"cannot be configured: {problem}")
+            self._tell()
+            return TransitionCallbackReturn.FAILURE
+        assert self._body is not None
+        self._health.model = f"{self._body.name} {self._body.sha256[:12]}"
+        self._health.lifecycle = "inactive"
+        self.get_logger().info(f"configured in {time.monotonic() - began:.1f} s with body model {self._health.model}")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen and publish."""
+        result = super().on_activate(state)
+        assert self._body is not None
+        self._health.activated()
+        self._health.lifecycle = "active"
+        self._generation += 1
+        self._reset_wanted.set()  # whoever was there before has had time to leave
+        self._last_stamp = None
+        self._active.set()
+        self._publish("mesh_topology", results.mesh_topology(self._body))
+        self._listen()
+        self._tell()
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening; a frame still being worked on is not published."""
+        self._stop_listening()
+        self._publish("markers", delete_all(self._header()))
+        self._health.lifecycle = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the pipeline."""
+        self._forget()
+        self._health.lifecycle = "unconfigured"
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop for good."""
+        self._stop_listening()
+        self._forget()
+        self._health.lifecycle = "finalized"
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an unexpected failure in a transition: back to unconfigured."""
+        self._stop_listening()
+        self._forget()
+        self._health.lifecycle = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self, patience: float = _STOP_PATIENCE) -> bool:
+        """Stop the worker; False when it is still busy after ``patience`` seconds."""
+        self._active.clear()
+        self._jump_handle.unregister()
+        return self._worker.stop(patience)
+
+    def _forget(self) -> None:
+        self._brain = self._body = self._markers = None
+        self._health.model = ""
+
+    # ------------------------------------------------------------------ input
+
+    def _listen(self) -> None:
+        settings = self._parameters.settings
+        if settings.gravity_frame:
+            self._rotations = listen_to_rotations(self)
+        if settings.input == "point_cloud":
+            self._subscribe("info", self._on_cloud_info)
+            self._subscribe("points", self._on_cloud)
+            main = topics.INPUTS["points"].name
+        else:
+            keys = ["depth", "info", *(["color"] if settings.use_color else [])]
+            filters = {key: SimpleFilter() for key in keys}
+            synchronizer = ApproximateTimeSynchronizer(list(filters.values()), settings.sync_queue, settings.sync_slop)
+            synchronizer.registerCallback(self._on_images)
+            for key, source in filters.items():
+                self._subscribe(key, source.signalMessage)
+            main = topics.INPUTS["depth"].name
+        names = [subscription.topic_name for subscription in self._inputs]
+        self._health.input_topics = " + ".join(names)
+        self.get_logger().info(f"listening to {', '.join(names)} (main input {self.resolve_topic_name(main)})")
+
+    def _subscribe(self, key: str, callback: Callable[..., None]) -> None:
+        spec = topics.INPUTS[key]
+        self._inputs.append(self.create_subscription(_interface(spec, "msg"), spec.name, callback, _qos(spec)))
+
+    def _stop_listening(self) -> None:
+        self._active.clear()
+        self._generation += 1
+        self._worker.clear()
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+        self._cloud_info = None
+        if self._rotations is not None:
+            self._rotations.close()
+            self._rotations = None
+
+    def _on_cloud_info(self, info: Any) -> None:
+        self._cloud_info = info
+
+    def _on_cloud(self, cloud: Any) -> None:
+        self._take(cloud, self._cloud_info, None)
+
+    def _on_images(self, depth: Any, info: Any, color: Any = None) -> None:
+        self._take(depth, info, color)
+
+    def _take(self, depth: Any, info: Any, color: Any) -> None:
+        self._health.received()
+        stamp = stamp_ns(depth.header)
+        if self._last_stamp is not None and stamp < self._last_stamp:
+            self._time_jumped(f"the input's stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s")
+        self._last_stamp = stamp
+        if not self._somebody_wants():
+            self._health.unwanted()
+            return
+        if self._worker.submit(_Job(self._generation, depth, info, color, time.monotonic())):
+            self._health.dropped()
+
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        if self._active.is_set():
+            self._time_jumped(f"the ROS clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s")
+
+    def _time_jumped(self, how: str) -> None:
+        self.get_logger().warning(f"{how}: forgetting everybody", throttle_duration_sec=1.0)
+        self._health.time_jumped()
+        self._last_stamp = None
+        self._reset_wanted.set()
+        if self._rotations is not None:
+            self._rotations.clear()
+
+    def _on_reset_tracks(self, _request: Any, response: Any) -> Any:
+        if self._brain is None:
+            response.success, response.message = False, "the node is not configured: nobody to forget"
+        else:
+            self._reset_wanted.set()
+            response.success, response.message = True, "everybody is forgotten; new ids from the next frame on"
+        return response
+
+    # ------------------------------------------------------------------ the worker's thread
+
+    def _work(self, job: _Job) -> None:
+        with self._pipeline_lock:
+            brain, body, markers = self._brain, self._body, self._markers
+            if not self._is_current(job) or brain is None or body is None or markers is None:
+                return
+            try:
+                self._process(job, brain, body, markers)
+            except InputError as error:
+                self._health.rejected(str(error))
+                self.get_logger().warning(f"frame skipped: {error}", throttle_duration_sec=5.0)
+            except (RCLError, InvalidHandle) as error:
+                if self.context.ok():  # else the node is being shut down under our feet, which is fine
+                    self._log_failure(error)
+            except Exception as error:  # one bad frame must not end perception; the diagnostics turn red
+                self._log_failure(error)
+
+    def _is_current(self, job: _Job) -> bool:
+        return self._active.is_set() and job.generation == self._generation
+
+    def _log_failure(self, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {_one_line(error)}"
+        self._health.pipeline_failed(reason)
+        if reason not in self._failures_logged and len(self._failures_logged) < 100:  # the whole story once per kind
+            self._failures_logged.add(reason)
+            self.get_logger().error(f"frame lost: {traceback.format_exc()}")
+        else:
+            self.get_logger().error(f"frame lost: {reason}", throttle_duration_sec=5.0)
+
+    def _process(self, job: _Job, brain: Brain, body: results.BodyInfo, markers: MarkerMaker) -> None:
+        settings = self._parameters.settings
+        began = time.monotonic()
+        frame = self._frame(job, settings)
+        self._health.frame_id = frame.frame_id
+        converted = time.monotonic()
+        if self._reset_wanted.is_set():
+            self._reset_wanted.clear()
+            brain.pipeline.reset()
+        people = brain.pipeline.process(frame)
+        people = replace(people, people=tuple(p for p in people.people if p.confidence >= settings.min_confidence))
+        processed = time.monotonic()
+        if not self._is_current(job):
+            return
+        self._publish_results(people, body, markers, settings)
+        done = time.monotonic()
+
+        latencies = {
+            "wait": began - job.received,
+            "convert": converted - began,
+            **{f"pipeline {stage}": seconds for stage, seconds in people.timings.items()},
+            "pipeline": processed - converted,
+            "publish": done - processed,
+            "message to message": done - job.received,
+        }
+        warning = "" if frame.depth.any() else "the depth has no valid reading"
+        self._health.processed(len(people.people), latencies, warning)
+
+    def _frame(self, job: _Job, settings: Settings) -> Frame:
+        near, far = settings.min_depth, settings.max_depth
+        up = self._up(job.depth.header, settings)
+        if settings.input == "point_cloud":
+            return frame_from_cloud(job.depth, job.info, near=near, far=far, up=up)
+        return frame_from_images(
+            job.depth,
+            job.info,
+            job.color,
+            rectified=settings.rectified,
+            unit=settings.depth_unit,
+            near=near,
+            far=far,
+            up=up,
+        )
+
+    def _up(self, header: Header, settings: Settings) -> np.ndarray | None:
+        """The unit vector against gravity in the camera frame, from TF, when a gravity frame is set and known."""
+        rotations = self._rotations
+        if rotations is None:
+            return None
+        rotation = rotations.rotation(header.frame_id, settings.gravity_frame, stamp_ns(header))
+        if rotation is None:
+            self.get_logger().warning(
+                f"TF does not connect {settings.gravity_frame} with {header.frame_id}: up is not known",
+                throttle_duration_sec=10.0,
+            )
+            return None
+        return rotation @ np.array([0.0, 0.0, 1.0])
+
+    def _publish_results(
+        self, people: People, body: results.BodyInfo, markers: MarkerMaker, settings: Settings
+    ) -> None:
+        self._publish("people", results.person_array(people, body))
+        if settings.publish_tf and people.people and self._is_wanted("tf"):
+            self._publish("tf", TFMessage(transforms=results.transforms(people, body)))
+        if self._is_wanted("meshes"):
+            self._publish("meshes", results.mesh_array(people, body))
+        if self._is_wanted("labels"):
+            self._publish("labels", results.label_image(people))
+        if self._is_wanted("markers"):
+            self._publish(
+                "markers", markers.markers(people, surface=settings.marker_mesh, limit=settings.marker_people)
+            )
+        if self._is_wanted("overlay"):
+            from human_recon.visualization.overlay import draw_overlay
+
+            self._publish("overlay", results.color_message(people.frame, draw_overlay(people, body.faces)))
+
+    # ------------------------------------------------------------------ output
+
+    def _publish(self, key: str, message: Any) -> None:
+        self._outputs[key].publish(message)
+
+    def _is_wanted(self, key: str) -> bool:
+        count = self._outputs[key].get_subscription_count()
+        if key == "tf" and self._rotations is not None:
+            count -= 1  # we listen ourselves
+        return count > 0
+
+    def _somebody_wants(self) -> bool:
+        lazy = ["people", "meshes", "markers", "labels", "overlay"]
+        if self._parameters.settings.publish_tf:
+            lazy.append("tf")
+        return any(self._is_wanted(key) for key in lazy)
+
+    def _header(self) -> Header:
+        return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._health.frame_id)
+
+    def _tell(self) -> None:
+        """Publish diagnostics when the last ones are a second old or the level changed."""
+        settings = self._parameters.settings
+        summary = self._health.summary(settings.input_timeout)
+        now = time.monotonic()
+        if self._told is not None and summary[0] == self._told[0] and now - self._told_at < _DIAGNOSTICS_PERIOD:
+            return
+        self._told, self._told_at = summary, now
+        extra = {"last refused parameter": self._parameters.last_refusal}
+        header = Header(stamp=self.get_clock().now().to_msg())
+        message = diagnostic_array(header, self.get_name(), self._health, settings.input_timeout, extra)
+        self._publish("diagnostics", message)
+
+
+def _interface(spec: topics.TopicSpec, kind: str) -> Any:
+    """The Python class of a message ("msg") or service ("srv") type."""
+    package, name = spec.type.split("/")
+    return getattr(importlib.import_module(f"{package}.{kind}"), name)
+
+
+def _qos(spec: topics.TopicSpec) -> QoSProfile:
+    """The profile that the topic's table says in words."""
+    words = [word.strip() for word in spec.qos.split(",")]
+    depth = next(int(word.split()[1]) for word in words if word.startswith("last "))
+    return QoSProfile(
+        depth=depth,
+        reliability=ReliabilityPolicy.BEST_EFFORT if "best effort" in words else ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if "transient local" in words else DurabilityPolicy.VOLATILE,
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def run(load: Callable[[Settings], Brain] = load_brain, args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; returns the exit code."""
+    use_fastdds_profile(config_path("fastdds.xml"))
+    rclpy.init(args=args)
+    idle = True
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        node = PerceptionNode(load)
+        try:
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            node.start()
+            executor.spin()
+        except RCLError:
+            if node.context.ok():
+                raise
+        finally:
+            idle = node.close()
+            if idle:
+                node.destroy_node()
+    if not idle:
+        # The pipeline is inside compiled code that cannot be interrupted, and Python waits for no daemon thread but
+        # may crash in it while shutting down. Everything is published or dropped: leave.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    rclpy.try_shutdown()
+    return 0
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of `ros2 run human_recon perception`."""
+    return run(args=args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

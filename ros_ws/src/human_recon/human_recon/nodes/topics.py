@@ -1,0 +1,76 @@
+"""The topics and services of the perception node: one table that the node and the documentation are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BEST_EFFORT = "best effort, last 1"
+RELIABLE = "reliable, last 1"
+LATCHED = "reliable, last 1, transient local"
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """One topic or service."""
+
+    name: str  # "~" is the node's own name, /perception unless remapped
+    type: str  # package/Name
+    qos: str  # empty for services
+    description: str
+
+
+INPUTS = {
+    "depth": TopicSpec("depth/image", "sensor_msgs/Image", BEST_EFFORT, "depth, 16UC1 (mm) or 32FC1 (m)"),
+    "info": TopicSpec(
+        "depth/camera_info",
+        "sensor_msgs/CameraInfo",
+        "best effort, last 10",
+        "its camera; optional for clouds (then an organised cloud tells its camera itself)",
+    ),
+    "color": TopicSpec(
+        "color/image",
+        "sensor_msgs/Image",
+        BEST_EFFORT,
+        "colour registered to the depth image (`use_color`): rgb8, bgr8, rgba8, bgra8, mono8",
+    ),
+    "points": TopicSpec(
+        "points",
+        "sensor_msgs/PointCloud2",
+        BEST_EFFORT,
+        "cloud in the camera's optical frame, instead of the depth image (`input: point_cloud`)",
+    ),
+}
+
+OUTPUTS = {
+    "people": TopicSpec(
+        "~/people",
+        "human_recon_msgs/PersonArray",
+        RELIABLE,
+        "people with SMPL parameters, joints and uncertainty; empty when nobody is there",
+    ),
+    "meshes": TopicSpec("~/meshes", "human_recon_msgs/MeshArray", RELIABLE, "the surfaces, vertices only"),
+    "mesh_topology": TopicSpec(
+        "~/mesh_topology", "human_recon_msgs/MeshTopology", LATCHED, "the triangles that all meshes share, sent once"
+    ),
+    "markers": TopicSpec(
+        "~/markers", "visualization_msgs/MarkerArray", RELIABLE, "coarse surface, skeleton and label for RViz"
+    ),
+    "labels": TopicSpec("~/labels", "sensor_msgs/Image", RELIABLE, "mono16: person id of each depth pixel, 0 = nobody"),
+    "overlay": TopicSpec("~/overlay", "sensor_msgs/Image", RELIABLE, "rgb8: bodies drawn over colour or depth"),
+    "tf": TopicSpec(
+        "/tf",
+        "tf2_msgs/TFMessage",
+        "reliable, last 100",
+        "`body_<id>` (pelvis) below the camera frame, `body_<id>/<joint>` below their parent joints",
+    ),
+    "diagnostics": TopicSpec(
+        "/diagnostics",
+        "diagnostic_msgs/DiagnosticArray",
+        "reliable, last 10",
+        "once a second, and at once when the level changes: state, counts, last rejection, latencies",
+    ),
+}
+
+SERVICES = {
+    "reset_tracks": TopicSpec("~/reset_tracks", "human_recon_msgs/ResetTracks", "", "forget everybody"),
+}
