@@ -1,0 +1,134 @@
+"""Rotations: axis-angle vectors and matrices, for arrays (numpy) and one at a time (numba).
+
+Axis-angle ("rotation vector") is direction = axis, length = angle in radians, as SMPL stores its pose. Matrices rotate
+column vectors, ``R @ x``. Formulas: Rodrigues' rotation formula; the derivative is equation 9 of Gallego and Yezzi, "A
+compact formula for the derivative of a 3-D rotation in exponential coordinates", JMIV 2015, written through the left
+Jacobian of SO(3).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+SMALL_ANGLE = 1e-4  # radians; below it the Taylor series is more exact than the quotient in double precision
+
+
+def skew(vectors: np.ndarray) -> np.ndarray:
+    """Cross-product matrices [..., 3, 3] of ``vectors`` [..., 3]: ``skew(a) @ b == cross(a, b)``."""
+    x, y, z = np.moveaxis(np.asarray(vectors), -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack(
+        [np.stack([zero, -z, y], axis=-1), np.stack([z, zero, -x], axis=-1), np.stack([-y, x, zero], axis=-1)], axis=-2
+    )
+
+
+def rotvec_to_matrix(rotvec: np.ndarray) -> np.ndarray:
+    """Rotation matrices [..., 3, 3] of axis-angle vectors ``rotvec`` [..., 3] (radians), in float64."""
+    rotvec = np.asarray(rotvec, dtype=np.float64)
+    if rotvec.shape[-1:] != (3,):
+        raise ValueError(f"rotvec must have shape [..., 3], got {list(rotvec.shape)}")
+    squared = np.sum(rotvec * rotvec, axis=-1)
+    angle = np.sqrt(squared)
+    small = angle < SMALL_ANGLE
+    safe = np.where(small, 1.0, angle)
+    a = np.where(small, 1.0 - squared / 6.0, np.sin(safe) / safe)
+    b = np.where(small, 0.5 - squared / 24.0, 2.0 * (np.sin(0.5 * safe) / safe) ** 2)
+    cross = skew(rotvec)
+    return np.eye(3) + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
+
+
+def matrix_to_rotvec(matrix: np.ndarray) -> np.ndarray:
+    """Axis-angle vectors [..., 3] (radians, length <= pi) of rotation matrices ``matrix`` [..., 3, 3], in float64.
+
+    Matrices that are not quite orthonormal are projected onto the nearest rotation first.
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.shape[-2:] != (3, 3):
+        raise ValueError(f"matrix must have shape [..., 3, 3], got {list(matrix.shape)}")
+    flat = matrix.reshape(-1, 3, 3)
+    if len(flat) == 0:
+        return np.zeros((*matrix.shape[:-2], 3))
+    return Rotation.from_matrix(flat).as_rotvec().reshape(*matrix.shape[:-2], 3)
+
+
+def left_jacobian(rotvec: np.ndarray) -> np.ndarray:
+    """Left Jacobians [..., 3, 3] of SO(3) at ``rotvec`` [..., 3].
+
+    To first order ``exp(rotvec + d) = exp(left_jacobian(rotvec) @ d) @ exp(rotvec)``, so the derivative of a rotated
+    point ``R @ x`` with respect to the axis-angle is ``-skew(R @ x) @ left_jacobian(rotvec)``.
+    """
+    rotvec = np.asarray(rotvec, dtype=np.float64)
+    squared = np.sum(rotvec * rotvec, axis=-1)
+    angle = np.sqrt(squared)
+    small = angle < SMALL_ANGLE
+    safe = np.where(small, 1.0, angle)
+    b = np.where(small, 0.5 - squared / 24.0, 2.0 * (np.sin(0.5 * safe) / safe) ** 2)
+    c = np.where(small, 1.0 / 6.0 - squared / 120.0, (safe - np.sin(safe)) / safe**3)
+    cross = skew(rotvec)
+    return np.eye(3) + b[..., None, None] * cross + c[..., None, None] * (cross @ cross)
+
+
+def rotation_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Smallest rotations [..., 3, 3] that turn directions ``source`` [..., 3] into ``target`` [..., 3].
+
+    Opposite directions have no unique smallest rotation and raise ValueError.
+    """
+    source = np.asarray(source, dtype=np.float64)
+    target = np.asarray(target, dtype=np.float64)
+    source = source / np.linalg.norm(source, axis=-1, keepdims=True)
+    target = target / np.linalg.norm(target, axis=-1, keepdims=True)
+    cosine = np.sum(source * target, axis=-1)
+    if np.any(cosine < -1.0 + 1e-9):
+        raise ValueError("rotation_between: source and target point in opposite directions")
+    cross = skew(np.cross(source, target))
+    return np.eye(3) + cross + cross @ cross / (1.0 + cosine)[..., None, None]
+
+
+@numba.njit(cache=True, inline="always")
+def rotvec_to_matrix_single(x: float, y: float, z: float, out: np.ndarray) -> None:
+    """Write the rotation of the axis-angle (x, y, z) into ``out`` [3, 3]; for use inside numba kernels."""
+    squared = x * x + y * y + z * z
+    if squared < SMALL_ANGLE * SMALL_ANGLE:
+        a = 1.0 - squared / 6.0
+        b = 0.5 - squared / 24.0
+    else:
+        angle = math.sqrt(squared)
+        a = math.sin(angle) / angle
+        half = math.sin(0.5 * angle) / angle
+        b = 2.0 * half * half
+    out[0, 0] = 1.0 - b * (y * y + z * z)
+    out[0, 1] = b * x * y - a * z
+    out[0, 2] = b * x * z + a * y
+    out[1, 0] = b * x * y + a * z
+    out[1, 1] = 1.0 - b * (x * x + z * z)
+    out[1, 2] = b * y * z - a * x
+    out[2, 0] = b * x * z - a * y
+    out[2, 1] = b * y * z + a * x
+    out[2, 2] = 1.0 - b * (x * x + y * y)
+
+
+@numba.njit(cache=True, inline="always")
+def left_jacobian_single(x: float, y: float, z: float, out: np.ndarray) -> None:
+    """Write the left Jacobian of SO(3) at (x, y, z) into ``out`` [3, 3] (see :func:`left_jacobian`)."""
+    squared = x * x + y * y + z * z
+    if squared < SMALL_ANGLE * SMALL_ANGLE:
+        b = 0.5 - squared / 24.0
+        c = 1.0 / 6.0 - squared / 120.0
+    else:
+        angle = math.sqrt(squared)
+        half = math.sin(0.5 * angle) / angle
+        b = 2.0 * half * half
+        c = (angle - math.sin(angle)) / (squared * angle)
+    out[0, 0] = 1.0 - c * (y * y + z * z)
+    out[0, 1] = c * x * y - b * z
+    out[0, 2] = c * x * z + b * y
+    out[1, 0] = c * x * y + b * z
+    out[1, 1] = 1.0 - c * (x * x + z * z)
+    out[1, 2] = c * y * z - b * x
+    out[2, 0] = c * x * z - b * y
+    out[2, 1] = c * y * z + b * x
+    out[2, 2] = 1.0 - c * (x * x + y * y)
