@@ -65,7 +65,7 @@ def blend(image: np.ndarray, mask: np.ndarray, x: int, y: int, color: Color) -> 
 
 
 def draw_tag(image: np.ndarray, text: str, x: float, y: float, color: Color, size: float = 11) -> None:
-    """A filled capsule in ``color`` centred at (x, y) with dark text; moved inside the picture when it would stick out."""
+    """A filled capsule in ``color`` centred at (x, y) with dark text; moved inwards where it would stick out."""
     height, width = image.shape[:2]
     mask = text_mask(text, size, bold=True)
     radius = round(size * 0.95)

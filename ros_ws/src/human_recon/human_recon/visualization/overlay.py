@@ -55,8 +55,7 @@ def draw_skeleton(picture: np.ndarray, people: People, person: Person) -> None:
     joints = person.joints
     camera = people.frame.intrinsics
     usable = np.isfinite(joints).all(axis=1) & (joints[:, 2] > 0.05)
-    depth = np.where(usable, joints[:, 2], 1.0)
-    pixel = np.column_stack([camera.fx * joints[:, 0] / depth + camera.cx, camera.fy * joints[:, 1] / depth + camera.cy])
+    pixel = camera.pinhole.project(np.where(usable[:, None], joints, [0, 0, 1]).astype(np.float64))
     usable &= (np.abs(pixel) < 20000).all(axis=1)  # OpenCV's fixed-point drawing overflows beyond
     points = np.round(np.where(usable[:, None], pixel, 0) * 8).astype(int)  # 3 fractional bits
     width = max(1, round(picture.shape[0] / 300))

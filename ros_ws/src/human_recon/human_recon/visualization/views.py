@@ -42,17 +42,25 @@ class _View:
         """Bodies in this view: colour [H, W, 3] premultiplied with the coverage [H, W]."""
         axes = np.stack([self.right, self.down, self.away], axis=1)
         seen = vertices.astype(np.float64) @ axes
-        seen -= [self.left, self.top, float(np.median(seen[..., 2])) - _EYE]
+        finite = np.isfinite(seen[..., 2])
+        middle = float(np.median(seen[..., 2][finite])) if finite.any() else 0.0
+        seen -= [self.left, self.top, middle - _EYE]
         camera = CameraIntrinsics(self.width, self.height, self.scale * _EYE, self.scale * _EYE, 0.0, 0.0)
         shaded = shade_meshes(seen.astype(np.float32), faces, camera, colors, supersample=2)
         return shaded.color, shaded.coverage
 
 
-def draw_side_view(people: People, faces: np.ndarray, width: int = 640, height: int = 400) -> np.ndarray:
+def draw_side_view(
+    people: People,
+    faces: np.ndarray,  # [F, 3]
+    width: int = 640,
+    height: int = 400,
+    tags: bool = True,
+) -> np.ndarray:
     """Seen from the camera's right: distance to the right, up is up; measured points grey, bodies shaded.
 
-    "Up" is the floor's normal when the floor is known, else the frame's, else the camera's. The floor is drawn as a line
-    when known. Returns [height, width, 3] uint8 RGB; one scale on both axes, grid lines every metre.
+    "Up" is the floor's normal when the floor is known, else the frame's, else the camera's. A known floor is drawn as
+    a line. Returns [height, width, 3] uint8 RGB; one scale on both axes, grid lines every metre.
     """
     forward, up, right = level_axes(people)
     points = _measured_points(people)
@@ -69,12 +77,18 @@ def draw_side_view(people: People, faces: np.ndarray, width: int = 640, height: 
         y = (-floor - view.top) * view.scale
         cv2.line(picture, (0, round(y)), (width, round(y)), FLOOR, 2, cv2.LINE_AA)
         draw_text(picture, "floor", width - 10, y + 13, 9, FLOOR, align="right")
-    _draw_bodies(picture, view, people, faces)
+    _draw_bodies(picture, view, people, faces, tags)
     _draw_camera(picture, view, people, forward, up)
     return picture
 
 
-def draw_top_view(people: People, faces: np.ndarray, width: int = 640, height: int = 400) -> np.ndarray:
+def draw_top_view(
+    people: People,
+    faces: np.ndarray,  # [F, 3]
+    width: int = 640,
+    height: int = 400,
+    tags: bool = True,
+) -> np.ndarray:
     """Seen from above: the camera below, distance upward; measured points grey, bodies shaded.
 
     Points at floor and ceiling height are left out, so walls and furniture show as outlines. Returns
@@ -94,7 +108,7 @@ def draw_top_view(people: People, faces: np.ndarray, width: int = 640, height: i
     picture = _ground(view, points[keep])
     _draw_grid(picture, view, label_x=False, label_y=True)
     _draw_frustum(picture, view, people, forward)
-    _draw_bodies(picture, view, people, faces)
+    _draw_bodies(picture, view, people, faces, tags)
     _draw_camera(picture, view, people, forward, right)
     return picture
 
@@ -210,17 +224,21 @@ def _draw_grid(picture: np.ndarray, view: _View, label_x: bool, label_y: bool) -
                 draw_text(picture, f"{-metre} m", 8, y, 8.5, FAINT_INK)
 
 
-def _draw_bodies(picture: np.ndarray, view: _View, people: People, faces: np.ndarray) -> None:
+def _draw_bodies(picture: np.ndarray, view: _View, people: People, faces: np.ndarray, tags: bool) -> None:
     if not people.people:
         return
     colors = np.array([person_color(person.id) for person in people.people], np.float32)
     color, coverage = view.shade(np.stack([person.vertices for person in people.people]), faces, colors)
     weight = 0.86
     picture[:] = np.clip(picture * (1 - weight * coverage[:, :, None]) + weight * color + 0.5, 0, 255).astype(np.uint8)
+    if not tags:
+        return
     size = min(max(view.height / 42, 8), 11)
     placed: list[tuple[float, float]] = []
     for person in people.people:
         head = view.pixels(person.joints[15:16].astype(np.float64))[0]
+        if not np.isfinite(head).all():
+            continue
         x, y = float(head[0]), float(head[1]) - 2.2 * size
         while any(abs(x - a) < 2.1 * size and abs(y - b) < 2.1 * size for a, b in placed):
             y -= 2.15 * size
