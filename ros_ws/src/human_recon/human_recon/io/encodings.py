@@ -150,7 +150,8 @@ def decode_cloud(
 ) -> PointCloud:
     """A sensor_msgs/PointCloud2 -> PointCloud, organised [H, W, 3] when height > 1.
 
-    ``fields`` are (name, offset in bytes, datatype constant, count) of each sensor_msgs/PointField; padding between points and rows is allowed.
+    ``fields`` are (name, offset in bytes, datatype constant, count) of each sensor_msgs/PointField; padding between
+    points and rows is allowed.
     Points with NaN stay in place. Raises InputError for an empty cloud, missing x y z, or sizes that do not agree.
     """
     if height <= 0 or width <= 0:

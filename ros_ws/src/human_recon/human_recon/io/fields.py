@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from human_recon.io.records import RecordError
 
-class FieldError(Exception):
+
+class FieldError(RecordError):
     """The records lack a field that is needed; the message says which."""
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from human_recon.io.cloud import PointCloud
 from human_recon.io.errors import file_error
-from human_recon.io.fields import FieldError, points_and_colors
+from human_recon.io.fields import points_and_colors
 from human_recon.io.lzf import lzf_decompress
+from human_recon.io.records import RecordError, ascii_records, binary_records
 
 _KINDS = {"F": {4: "<f4", 8: "<f8"}, "I": {1: "<i1", 2: "<i2", 4: "<i4", 8: "<i8"}}
 _KINDS["U"] = {size: code.replace("i", "u") for size, code in _KINDS["I"].items()}
@@ -54,13 +55,13 @@ def read_pcd(path: str | Path) -> PointCloud:
         header = _parse_header(data)
         body = memoryview(data)[header.data_offset :]
         if header.encoding == "ascii":
-            records = _read_ascii(body, header)
+            records = ascii_records(bytes(body).split(), header.dtype, header.points)
         elif header.encoding == "binary":
-            records = _read_binary(body, header)
+            records = binary_records(body, header.dtype, header.points)
         else:
             records = _read_compressed(body, header)
         points, colors = points_and_colors(records)
-    except (_BadPcd, FieldError) as error:
+    except (_BadPcd, RecordError) as error:
         raise file_error(path, f"not a readable PCD file: {error}; export or copy it again") from None
     if header.height > 1:
         points = points.reshape(header.height, header.width, 3)
@@ -134,23 +135,11 @@ def _integers(entries: dict[str, list[str]], key: str, number: int, default: lis
     return values
 
 
-def _need(available: int, header: _Header, least: int) -> None:
-    if available < least:
-        raise _BadPcd(
-            f"the header promises {header.points} points ({least} bytes or more), the file holds {available} bytes"
-        )
-
-
-def _read_binary(body: memoryview, header: _Header) -> np.ndarray:
-    size = header.points * header.dtype.itemsize
-    _need(len(body), header, size)
-    return np.frombuffer(body[:size], header.dtype)
-
-
 def _read_compressed(body: memoryview, header: _Header) -> np.ndarray:
     if header.points == 0:
         return np.zeros(0, header.dtype)
-    _need(len(body), header, 8)
+    if len(body) < 8:
+        raise _BadPcd("the file ends after its header")
     packed_size, size = (int(value) for value in np.frombuffer(body[:8], "<u4"))
     if size != header.points * header.dtype.itemsize:
         raise _BadPcd(f"{size} bytes are compressed, the header promises {header.points * header.dtype.itemsize}")
@@ -168,36 +157,3 @@ def _read_compressed(body: memoryview, header: _Header) -> np.ndarray:
         records[name] = np.frombuffer(unpacked, column.dtype, column.size, offset).reshape(column.shape)
         offset += column.nbytes
     return records
-
-
-def _read_ascii(body: memoryview, header: _Header) -> np.ndarray:
-    shapes = [header.dtype[name] for name in header.dtype.names or ()]
-    columns = sum(int(np.prod(field.shape)) for field in shapes)
-    _need(len(body) + 1, header, 2 * columns * header.points)  # every number takes a digit and a separator
-    words = bytes(body).split()
-    if len(words) < columns * header.points:
-        raise _BadPcd(f"{columns * header.points} numbers are promised, the file holds {len(words)}")
-    table = np.array(words[: columns * header.points], dtype=object).reshape(header.points, columns)
-    records = np.empty(header.points, header.dtype)
-    column = 0
-    for name, field in zip(header.dtype.names or (), shapes, strict=True):
-        width = int(np.prod(field.shape))
-        try:
-            values = _numbers(table[:, column : column + width], field.base)
-        except (ValueError, OverflowError):
-            raise _BadPcd(f"a value of field {name!r} is not a number of its type") from None
-        records[name] = values.reshape(records[name].shape)
-        column += width
-    return records
-
-
-def _numbers(words: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Parse words as ``dtype``. PCL writes packed colours of a float field either as the float or as an integer."""
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return words.astype("S").astype(np.float64).astype(dtype) if words.size else np.empty(words.shape, dtype)
-    limits = np.iinfo(dtype)
-    values = [int(word) for word in words.ravel()]
-    if any(not limits.min <= value <= limits.max for value in values):
-        raise ValueError("out of range")
-    return np.array(values, dtype=dtype).reshape(words.shape)
