@@ -235,6 +235,10 @@ PYTHON
 
 install_torch() {
     local version
+    if [ "${TORCH:-auto}" = none ]; then
+        echo "[setup]   left out as asked: tests that need torch will be skipped"
+        return
+    fi
     if "$venv/bin/python" -c 'import torch' 2>/dev/null; then
         echo "[setup]   torch is there already"
         return
@@ -355,6 +359,10 @@ case $extra in
         ;;
 esac
 
+case ${TORCH:-auto} in
+    auto | any | none) ;;
+    *) fail "TORCH=$TORCH is not one of auto, any, none." ;;
+esac
 leave_own_environment
 find_python
 find_ros

@@ -1,8 +1,8 @@
 """Writes the shell file that tools/env.sh applies: what human_recon needs in the environment, as plain exports.
 
-Sourcing ROS 2's and colcon's own setup files takes up to a second, and a user's shell may not have sourced them. So the
-set-up sources them once, runs this in the result, and keeps the outcome. Only entries below a ROS 2 prefix or below this
-repository are kept, so nothing personal of the shell that ran the set-up is frozen into it.
+Sourcing ROS 2's and colcon's own setup files takes up to a second, and a user's shell may not have sourced them. So
+the set-up sources them once, runs this in the result, and keeps the outcome. Only entries below a ROS 2 prefix or below
+this repository are kept, so nothing personal of the shell that ran the set-up is frozen into it.
 """
 
 from __future__ import annotations

@@ -24,7 +24,10 @@ def share_folder() -> Path:
     source_root = module.parents[1]
     if (source_root / "package.xml").is_file() and (source_root / "setup.py").is_file():
         return source_root
-    prefixes = [*module.parents[2:], *map(Path, filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)))]
+    prefixes = [
+        *module.parents[2:],
+        *map(Path, filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))),
+    ]
     for prefix in prefixes:
         if (prefix / _SHARE / "package.xml").is_file():
             return prefix / _SHARE
