@@ -23,7 +23,11 @@ _human_recon_prepend() {
 }
 
 if [ -f "$_human_recon_root/.venv/.human_recon/environment.sh" ]; then
-    export VIRTUAL_ENV=$_human_recon_root/.venv
+    # A profile that another clone's env.sh set is not the user's own choice.
+    case ${FASTDDS_DEFAULT_PROFILES_FILE:-} in
+        "${HUMAN_RECON_ROOT:-/dev/null}"/*) unset FASTDDS_DEFAULT_PROFILES_FILE ;;
+    esac
+    export HUMAN_RECON_ROOT=$_human_recon_root VIRTUAL_ENV=$_human_recon_root/.venv
     unset PYTHONHOME
     . "$_human_recon_root/.venv/.human_recon/environment.sh"
     _human_recon_profile=$_human_recon_root/ros_ws/src/human_recon/config/fastdds.xml

@@ -79,24 +79,28 @@ step() {
 
 # ---------------------------------------------------------------- what this machine has
 
-# Leaves the environment of an earlier set-up of this repository, in case tools/env.sh was sourced in this shell.
+# Leaves the environment of an earlier set-up, of this clone or another one, if tools/env.sh was sourced in this shell.
 leave_own_environment() {
-    local name entry kept entries
+    local name entry kept entries entered=${HUMAN_RECON_ROOT:-$root}
     for name in PATH PYTHONPATH LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH; do
         [ -n "${!name:-}" ] || continue
         kept=
         IFS=: read -ra entries <<<"${!name}"
         for entry in "${entries[@]}"; do
             case $entry in
-                "" | "$root" | "$root"/*) ;;
+                "" | "$root" | "$root"/* | "$entered" | "$entered"/*) ;;
                 *) kept=${kept:+$kept:}$entry ;;
             esac
         done
         if [ -n "$kept" ]; then export "$name=$kept"; else unset "$name"; fi
     done
-    if [ "${VIRTUAL_ENV:-}" = "$venv" ]; then
-        unset VIRTUAL_ENV
+    case ${VIRTUAL_ENV:-} in
+        "$venv" | "$entered/.venv") unset VIRTUAL_ENV ;;
+    esac
+    if [ -n "${HUMAN_RECON_ROOT:-}" ] && [ -z "${AMENT_PREFIX_PATH:-}" ]; then
+        unset ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION
     fi
+    unset HUMAN_RECON_ROOT
     # Set by the wheels' own start-up code; a child that runs another interpreter must not inherit it.
     unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONHOME
 }

@@ -33,7 +33,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder of recorded data (`real/five_people.pcd`, ...): $HUMAN_RECON_DATA, or shared/data beside the repository."""
+    """Folder of recorded data (real/five_people.pcd, ...): $HUMAN_RECON_DATA or shared/data beside the repository."""
     named = os.environ.get("HUMAN_RECON_DATA")
     if named:
         folder = Path(named)

@@ -308,6 +308,13 @@ def test_setup_on_a_ros_machine(skeleton: Skeleton) -> None:
     assert "(wheels ROS 2)" in skeleton.run(ros=False, PATH=f"{skeleton.fake_ros}/bin:/usr/bin:/bin").stdout
 
 
+def test_setup_ignores_the_environment_of_another_clone(skeleton: Skeleton) -> None:
+    other = skeleton.fake_ros
+    process = skeleton.run(ros=True, HUMAN_RECON_ROOT=str(other), VIRTUAL_ENV=f"{other}/.venv", PYTHON="")
+    assert "(wheels ROS 2)" in process.stdout, process.stderr
+    assert str(other) not in (skeleton.state / "venv.log").read_text()
+
+
 def test_a_failed_step_runs_again(skeleton: Skeleton) -> None:
     runtime = skeleton.root / "requirements" / "runtime.txt"
     runtime.write_text("no-such-package-of-human-recon\n")
