@@ -20,8 +20,8 @@ class CameraFitError(ValueError):
 def fit_intrinsics(points: np.ndarray) -> CameraIntrinsics:
     """Undistorted pinhole of an organised cloud [H, W, 3] (metres, camera frame, NaN or 0 = no reading).
 
-    u = fx * x/z + cx and v = fy * y/z + cy are linear in the unknowns: least squares on all points, then once more on
-    those within three robust standard deviations, so that single wild points do not matter. Raises CameraFitError when
+    u = fx * x/z + cx and v = fy * y/z + cy are linear in the unknowns: least squares, repeated on the points within
+    three robust standard deviations until these stay the same, so that wild points do not matter. Raises CameraFitError when
     the points are too few or lie on a line, or when the median point misses its own pixel by 0.75 px (not a pinhole
     image: a turning laser scanner, a transformed or a distorted cloud).
     """
@@ -47,7 +47,7 @@ def _line(slope_axis: np.ndarray, pixels: np.ndarray) -> tuple[float, float, flo
     keep = np.ones(slope_axis.size, bool)
     f = c = 0.0
     error = np.zeros(slope_axis.size)
-    for _ in range(3):
+    for _ in range(20):
         chosen, target = slope_axis[keep], pixels[keep]
         mean = chosen.mean()
         spread = float(((chosen - mean) ** 2).sum())
@@ -56,7 +56,9 @@ def _line(slope_axis: np.ndarray, pixels: np.ndarray) -> tuple[float, float, flo
         f = float(((chosen - mean) * (target - target.mean())).sum() / spread)
         c = float(target.mean() - f * mean)
         error = np.abs(f * slope_axis + c - pixels)
-        keep = error <= max(1e-3, 3 * 1.4826 * float(np.median(error)))
+        previous, keep = keep, error <= max(1e-3, 3 * 1.4826 * float(np.median(error)))
+        if (keep == previous).all():
+            break
     return f, c, float(np.median(error))
 
 

@@ -66,7 +66,8 @@ def choose_topics(
 
     One depth image topic is taken (raw before compressedDepth), else one point cloud topic; the CameraInfo in the same
     namespace, else the only one; the one colour image with the depth image's size and frame, which is the one
-    registered to it. Raises TopicError when a given topic is missing or of the wrong type, or when a choice is not unique.
+    registered to it. Raises TopicError when a given topic is missing or of the wrong type, or when a choice is not
+    unique.
     """
     for topic, kinds in ((depth, (IMAGE, COMPRESSED)), (color, (IMAGE, COMPRESSED))):
         _check(types, topic, kinds)

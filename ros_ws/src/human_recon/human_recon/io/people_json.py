@@ -160,11 +160,14 @@ def _file(content: Any) -> PeopleFile:
 def _frame(entry: Any, default_camera: Any) -> FrameRecord:
     camera = entry.get("camera", default_camera) if isinstance(entry, dict) else None
     intrinsics = CameraIntrinsics(
-        _get(camera, "width", int),
-        _get(camera, "height", int),
-        *(_number(camera, name) for name in ("fx", "fy", "cx", "cy")),
-        _get(camera, "distortion_model", str),
-        _vector(_get(camera, "distortion", list), None, "distortion"),
+        width=_get(camera, "width", int),
+        height=_get(camera, "height", int),
+        fx=_number(camera, "fx"),
+        fy=_number(camera, "fy"),
+        cx=_number(camera, "cx"),
+        cy=_number(camera, "cy"),
+        distortion_model=_get(camera, "distortion_model", str),
+        distortion=_vector(_get(camera, "distortion", list), None, "distortion"),
     )
     people = tuple(_person(person) for person in _get(entry, "people", list))
     return FrameRecord(_get(entry, "stamp_ns", int), _get(camera, "frame_id", str), intrinsics, people)
