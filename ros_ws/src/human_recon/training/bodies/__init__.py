@@ -1,0 +1,1 @@
+"""Baking the open body and the open hand."""
