@@ -24,6 +24,11 @@ from human_recon.visualization.shading import vertex_normals
 
 CAMERA = CameraIntrinsics(width=640, height=480, fx=525.0, fy=525.0, cx=319.5, cy=239.5)
 FRAME_ID = "camera_depth_optical_frame"
+TOPICS = {  # of the perception node: topics of the recording
+    "depth/image": "/camera/depth/image_raw",
+    "depth/camera_info": "/camera/depth/camera_info",
+    "color/image": "/camera/color/image_raw",
+}
 CAMERA_HEIGHT = 1.25  # metres above the floor
 CAMERA_PITCH = math.radians(7.0)  # downwards
 _BASELINE = 0.075  # metres between projector and camera
@@ -45,7 +50,7 @@ class DemoPerson:
     start: tuple[float, float]  # x, z in metres
     velocity: tuple[float, float]  # x, z in metres per second
     heading: float  # radians about y; 0 = facing the camera
-    motion: str  # walk | wave | idle
+    motion: str  # walking | waving | standing
     shirt: tuple[int, int, int]
     trousers: tuple[int, int, int]
 
@@ -59,16 +64,16 @@ class DemoFrame:
 
 
 PEOPLE = (
-    DemoPerson((0.9, -0.4, 0.3), (-0.85, 2.75), (0.0, 0.0), 0.35, "wave", (196, 84, 74), (58, 66, 92)),
-    DemoPerson((-0.7, 0.5, -0.2), (-0.75, 3.6), (0.55, 0.0), 1.45, "walk", (92, 140, 196), (74, 70, 66)),
-    DemoPerson((0.1, 0.9, 0.4), (0.95, 2.45), (0.0, 0.0), -0.5, "idle", (214, 196, 120), (96, 84, 104)),
+    DemoPerson((0.9, -0.4, 0.3), (-0.85, 2.75), (0.0, 0.0), 0.35, "waving", (196, 84, 74), (58, 66, 92)),
+    DemoPerson((-0.7, 0.5, -0.2), (-0.75, 3.6), (0.55, 0.0), 1.45, "walking", (92, 140, 196), (74, 70, 66)),
+    DemoPerson((0.1, 0.9, 0.4), (0.95, 2.45), (0.0, 0.0), -0.5, "standing", (214, 196, 120), (96, 84, 104)),
 )
 
 
 def render_demo(body: BodyModel, frames: int, rate: float) -> Iterator[DemoFrame]:
     """``frames`` frames at ``rate`` per second, starting at stamp 1 s. The same every time."""
     rng = np.random.default_rng(7)
-    to_camera, room, colors = _world_to_camera(), _room(), _body_colors(body)
+    to_camera, room, colors = world_to_camera(), _room(), _body_colors(body)
     for index in range(frames):
         time = index / rate
         truth = tuple(_state(body, person, time, to_camera) for person in PEOPLE)
@@ -84,8 +89,8 @@ def render_demo(body: BodyModel, frames: int, rate: float) -> Iterator[DemoFrame
         yield DemoFrame(frame, truth)
 
 
-def _world_to_camera() -> np.ndarray:
-    """[3, 4]: the camera looks ahead and a little down from its mast."""
+def world_to_camera() -> np.ndarray:
+    """World to camera frame, [3, 4]: the camera looks ahead and a little down from its mast."""
     sine, cosine = math.sin(CAMERA_PITCH), math.cos(CAMERA_PITCH)
     rotation = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
     return np.column_stack([rotation, -rotation @ [0, -CAMERA_HEIGHT, 0]])
@@ -115,7 +120,7 @@ def _pose(motion: str, time: float) -> np.ndarray:
     swing = np.zeros(2)  # left, right arm forward
     lower = np.array([1.25, 1.25])  # left, right arm down from the T-pose
     elbow = np.array([0.25, 0.25])
-    if motion == "walk":
+    if motion == "walking":
         phase = 2 * math.pi * 0.9 * time
         stride = 0.45 * math.sin(phase)
         pose[_LEFT_HIP, 0], pose[_RIGHT_HIP, 0] = -stride, stride
@@ -123,7 +128,7 @@ def _pose(motion: str, time: float) -> np.ndarray:
         pose[_RIGHT_KNEE, 0] = 0.12 + 0.5 * max(0.0, math.sin(phase - 1.9 + math.pi))
         swing = np.array([-stride, stride]) * 0.9
         elbow = np.array([0.45, 0.45])
-    elif motion == "wave":
+    elif motion == "waving":
         pose[_LEFT_HIP, 2], pose[_RIGHT_HIP, 2] = 0.06, -0.06
         lower[1] = -0.55
         elbow[1] = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,7 +97,7 @@ def _say(path: Path, frame: Frame) -> None:
     )
 
 
-def _selected(frames, every: int, limit: int | None) -> Iterator[tuple[int, Frame]]:  # type: ignore[no-untyped-def]
+def _selected(frames: Iterable[Frame], every: int, limit: int | None) -> Iterator[tuple[int, Frame]]:
     """Each ``every``-th frame with its number in the input, at most ``limit``."""
     used = 0
     for index, frame in enumerate(frames):
@@ -167,7 +167,7 @@ class _Writer:
         if sequence and not self._args.no_pictures:
             from human_recon.visualization import draw_overlay
 
-            _write_picture(
+            write_picture(
                 self._folder / "overlays" / f"{index:06d}.png", draw_overlay(people, self._body.faces, supersample=2)
             )
         if self._best is None or len(people.people) > len(self._best.people):
@@ -181,9 +181,9 @@ class _Writer:
             from human_recon.visualization import draw_side_view, draw_summary, draw_top_view
 
             faces = self._body.faces
-            _write_picture(self._folder / "overlay.png", draw_summary(self._best, faces, name))
-            _write_picture(self._folder / "side.png", draw_side_view(self._best, faces, 960, 600))
-            _write_picture(self._folder / "top.png", draw_top_view(self._best, faces, 960, 720))
+            write_picture(self._folder / "overlay.png", draw_summary(self._best, faces, name))
+            write_picture(self._folder / "side.png", draw_side_view(self._best, faces, 960, 600))
+            write_picture(self._folder / "top.png", draw_top_view(self._best, faces, 960, 720))
         write_people_json(self._folder / "people.json", self.results, self._body.name)
 
     def summary(self) -> Iterator[str]:
@@ -201,12 +201,15 @@ class _Writer:
             )
 
     def _write_meshes(self, index: int, people: People) -> None:
+        import numpy as np
+
         from human_recon.io import write_mesh
+        from human_recon.visualization import person_color
 
         (self._folder / "meshes").mkdir(exist_ok=True)
         for person in people.people:
             path = self._folder / "meshes" / f"{index:06d}_person_{person.id:02d}.{self._args.mesh_format}"
-            write_mesh(path, person.vertices, self._body.faces)
+            write_mesh(path, person.vertices, self._body.faces, np.array(person_color(person.id), np.uint8))
 
 
 def _median(values: list[float]) -> float:
@@ -227,7 +230,7 @@ def _without_images(people: People) -> People:
     return dataclasses.replace(people, frame=frame, people=bodies, labels=np.broadcast_to(np.uint16(0), shape))
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
+def write_picture(path: Path, picture: np.ndarray) -> None:
     """RGB to PNG; the folder is made. Raises OSError when the disk refuses."""
     import cv2
 

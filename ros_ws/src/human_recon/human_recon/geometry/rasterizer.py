@@ -95,9 +95,7 @@ def rasterize_reference(
     return Raster(depth=np.where(np.isinf(depth), 0, depth).astype(np.float32), person=person, face=face)
 
 
-def barycentric(
-    raster: Raster, vertices: np.ndarray, faces: np.ndarray, intrinsics: CameraIntrinsics
-) -> np.ndarray:
+def barycentric(raster: Raster, vertices: np.ndarray, faces: np.ndarray, intrinsics: CameraIntrinsics) -> np.ndarray:
     """Where in its triangle each pixel's ray meets the surface.
 
     Returns [H, W, 3] float32 weights of the three corners (>= 0, sum 1; all 0 where the raster is empty): weights on
@@ -141,7 +139,7 @@ def _checked(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 @numba.njit(cache=True, nogil=True)
-def _invert_in_place(inverse_depth):
+def _invert_in_place(inverse_depth: np.ndarray) -> np.ndarray:
     for v in range(inverse_depth.shape[0]):
         for u in range(inverse_depth.shape[1]):
             if inverse_depth[v, u] > 0:
@@ -150,7 +148,7 @@ def _invert_in_place(inverse_depth):
 
 
 @numba.njit(cache=True, nogil=True)
-def _edge(ax, ay, bx, by):
+def _edge(ax: float, ay: float, bx: float, by: float) -> tuple[float, float, float]:
     """Coefficients (A, B, C) of A x + B y + C = (b - a) x (p - a).
 
     Evaluated from the lexicographically lower end, so that the edge b-a gives exactly the negated numbers of a-b.
@@ -161,13 +159,28 @@ def _edge(ax, ay, bx, by):
 
 
 @numba.njit(cache=True, nogil=True)
-def _owns_border(a, b):
+def _owns_border(a: float, b: float) -> bool:
     """Top-left rule for edge functions positive inside (y down): left and top edges own the pixels on them."""
     return a > 0.0 or (a == 0.0 and b > 0.0)
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill(x0, y0, w0, x1, y1, w1, x2, y2, w2, p, f, inverse_depth, person, face):
+def _fill(
+    x0: float,
+    y0: float,
+    w0: float,
+    x1: float,
+    y1: float,
+    w1: float,
+    x2: float,
+    y2: float,
+    w2: float,
+    p: int,
+    f: int,
+    inverse_depth: np.ndarray,
+    person: np.ndarray,
+    face: np.ndarray,
+) -> None:
     """Fill one projected triangle, either winding; w = inverse depth at the corners."""
     height, width = inverse_depth.shape
     u_low = max(0.0, math.ceil(min(x0, x1, x2)))
@@ -206,7 +219,7 @@ def _fill(x0, y0, w0, x1, y1, w1, x2, y2, w2, p, f, inverse_depth, person, face)
 
 
 @numba.njit(cache=True, nogil=True)
-def _near_crossing(vertices, p, i, j, near):
+def _near_crossing(vertices: np.ndarray, p: int, i: int, j: int, near: float) -> tuple[float, float]:
     """Where edge i-j meets the near plane: x, y (z is ``near``). The same point from both sides of the edge."""
     if i > j:
         i, j = j, i
@@ -217,7 +230,19 @@ def _near_crossing(vertices, p, i, j, near):
 
 
 @numba.njit(cache=True, nogil=True)
-def _rasterize(vertices, faces, fx, fy, cx, cy, near, cull, inverse_depth, person, face):
+def _rasterize(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+    near: float,
+    cull: bool,
+    inverse_depth: np.ndarray,
+    person: np.ndarray,
+    face: np.ndarray,
+) -> None:
     number = vertices.shape[1]
     image = np.empty((number, 3))  # u, v, inverse depth (0: not in front of the near plane, negative: not finite)
     polygon = np.empty((4, 3))
@@ -261,14 +286,24 @@ def _rasterize(vertices, faces, fx, fy, cx, cy, near, cull, inverse_depth, perso
 
 
 @numba.njit(cache=True, nogil=True)
-def _triple(dx, dy, a, b):
+def _triple(dx: float, dy: float, a: np.ndarray, b: np.ndarray) -> float:
     """det(d, a, b) for d = (dx, dy, 1), in double precision."""
     ax, ay, az, bx, by, bz = float(a[0]), float(a[1]), float(a[2]), float(b[0]), float(b[1]), float(b[2])
     return dx * (ay * bz - az * by) + dy * (az * bx - ax * bz) + (ax * by - ay * bx)
 
 
 @numba.njit(cache=True, nogil=True)
-def _barycentric(person, face, vertices, faces, fx, fy, cx, cy, weights):
+def _barycentric(
+    person: np.ndarray,
+    face: np.ndarray,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+    weights: np.ndarray,
+) -> None:
     for v in range(face.shape[0]):
         for u in range(face.shape[1]):
             if face[v, u] < 0:
@@ -291,7 +326,17 @@ def _barycentric(person, face, vertices, faces, fx, fy, cx, cy, weights):
 
 
 @numba.njit(cache=True, nogil=True)
-def _visible_vertices(vertices, faces, fx, fy, cx, cy, depth, tolerance, near):
+def _visible_vertices(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+    depth: np.ndarray,
+    tolerance: float,
+    near: float,
+) -> np.ndarray:
     facing = np.zeros(vertices.shape[0], np.bool_)
     for f in range(faces.shape[0]):
         a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]

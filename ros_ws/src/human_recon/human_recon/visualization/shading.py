@@ -71,7 +71,7 @@ def shade_meshes(
 
 
 @numba.njit(cache=True, nogil=True)
-def _vertex_normals(vertices, faces):
+def _vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     normals = np.zeros_like(vertices)
     for p in range(vertices.shape[0]):
         for f in range(faces.shape[0]):
@@ -93,7 +93,20 @@ def _vertex_normals(vertices, faces):
 
 
 @numba.njit(cache=True, nogil=True)
-def _shade(person, face, weights, normals, faces, colors, light, fx, fy, cx, cy, out):
+def _shade(
+    person: np.ndarray,
+    face: np.ndarray,
+    weights: np.ndarray,
+    normals: np.ndarray,
+    faces: np.ndarray,
+    colors: np.ndarray,
+    light: np.ndarray,
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+    out: np.ndarray,
+) -> None:
     for v in range(face.shape[0]):
         for u in range(face.shape[1]):
             f = face[v, u]

@@ -206,11 +206,11 @@ def _draw_grid(picture: np.ndarray, view: _View, label_x: bool, label_y: bool) -
     rows = range(math.ceil(view.top / step) * step, int(view.top + view.height / view.scale) + 1, step)
     under = picture.copy()
     for metre in columns:
-        x = round((metre - view.left) * view.scale)
-        cv2.line(under, (x, 0), (x, view.height), GRID, 1)
+        column = round((metre - view.left) * view.scale)
+        cv2.line(under, (column, 0), (column, view.height), GRID, 1)
     for metre in rows:
-        y = round((metre - view.top) * view.scale)
-        cv2.line(under, (0, y), (view.width, y), GRID, 1)
+        row = round((metre - view.top) * view.scale)
+        cv2.line(under, (0, row), (view.width, row), GRID, 1)
     np.maximum(picture, under, out=picture)
     if label_x:
         for metre in columns:
