@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from scipy.spatial import cKDTree
 
 from human_recon.camera.intrinsics import CameraIntrinsics
 
@@ -10,6 +13,7 @@ _MIN_POINTS = 50
 _MAX_MEDIAN_ERROR = 0.75  # pixels: files store colour-registered and rounded points, a different camera is far above
 _MAX_VIRTUAL_SIDE = 1280  # pixels
 _MIN_VIRTUAL_SIDE = 48  # pixels
+_PIXELS_PER_SPACING = 1.5
 _MAX_TANGENT = 2.0  # half the field of view of a virtual camera: 63 degrees
 
 
@@ -21,9 +25,9 @@ def fit_intrinsics(points: np.ndarray) -> CameraIntrinsics:
     """Undistorted pinhole of an organised cloud [H, W, 3] (metres, camera frame, NaN or 0 = no reading).
 
     u = fx * x/z + cx and v = fy * y/z + cy are linear in the unknowns: least squares, repeated on the points within
-    three robust standard deviations until these stay the same, so that wild points do not matter. Raises CameraFitError when
-    the points are too few or lie on a line, or when the median point misses its own pixel by 0.75 px (not a pinhole
-    image: a turning laser scanner, a transformed or a distorted cloud).
+    three robust standard deviations until these stay the same, so that wild points do not matter. Raises
+    CameraFitError when the points are too few or lie on a line, or when the median point misses its own pixel by
+    0.75 px (not a pinhole image: a turning laser scanner, a transformed or a distorted cloud).
     """
     height, width = points.shape[:2]
     valid = np.isfinite(points).all(axis=-1) & (points[..., 2] > 0)
@@ -65,9 +69,10 @@ def _line(slope_axis: np.ndarray, pixels: np.ndarray) -> tuple[float, float, flo
 def virtual_camera(points: np.ndarray) -> CameraIntrinsics:
     """A pinhole at the origin looking along z that covers an unorganised cloud [N, 3] (metres, camera frame).
 
-    The field of view holds the central 99.8 % of the directions (at most 63 degrees from the axis); the pixel is about
-    the spacing of the points' directions, so that surfaces keep few holes, with a longer side of 48 to 1280 pixels.
-    Raises CameraFitError when no point lies in front of the camera.
+    The field of view holds the central 99.8 % of the directions (at most 63 degrees from the axis). The pixel is 1.5
+    times the usual spacing between directions, so that surfaces have few holes (about a tenth of the pixels if points
+    lie at random, none if on a grid); the longer side has 48 to 1280 pixels. Raises CameraFitError when no point lies
+    in front of the camera.
     """
     valid = np.isfinite(points).all(axis=-1) & (points[..., 2] > 1e-3)
     seen = points[valid].astype(np.float64)
@@ -78,12 +83,20 @@ def virtual_camera(points: np.ndarray) -> CameraIntrinsics:
     directions = np.clip(seen[:, :2] / seen[:, 2:], -_MAX_TANGENT, _MAX_TANGENT)
     low, high = np.quantile(directions, [0.001, 0.999], axis=0)
     extent = np.maximum(high - low, 0.02)
-    # One pixel per occupied cell: the directions' spacing if they covered their bounding box evenly. People and
-    # furniture cover about half of it.
-    spacing = float(np.sqrt(extent.prod() * 0.5 / seen.shape[0]))
+    pixel = _PIXELS_PER_SPACING * _spacing(directions)
     longest = float(extent.max())
-    spacing = min(max(spacing, longest / _MAX_VIRTUAL_SIDE), longest / _MIN_VIRTUAL_SIDE)
-    focal = 1.0 / spacing
+    focal = 1.0 / min(max(pixel, longest / _MAX_VIRTUAL_SIDE), longest / _MIN_VIRTUAL_SIDE)
     width, height = (int(value) for value in np.ceil(extent * focal) + 2)
     cx, cy = -low * focal + 1.0
     return CameraIntrinsics(width, height, focal, focal, float(cx), float(cy))
+
+
+def _spacing(directions: np.ndarray) -> float:
+    """Median over the points [N, 2] of the spacing of a square grid as dense as the neighbourhood of the point."""
+    neighbours = min(8, directions.shape[0] - 1)
+    if neighbours == 0:
+        return 0.0
+    sample = directions[:: max(1, directions.shape[0] // 2000)]
+    distances, _ = cKDTree(directions).query(sample, k=[neighbours + 1])  # the first neighbour is the point itself
+    # A disc to the n-th neighbour holds n points.
+    return float(np.median(distances)) * math.sqrt(math.pi / neighbours)

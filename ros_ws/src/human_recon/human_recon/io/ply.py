@@ -62,7 +62,9 @@ def _parse_header(data: bytes) -> tuple[str, int, np.dtype, int]:
             case ["format", name, *_]:
                 encoding = name
             case ["element", "vertex", number] if count < 0:
-                count = int(number) if number.isdecimal() and len(number) < 19 else -2
+                if not number.isdecimal() or len(number) > 18:
+                    raise RecordError(f"the header tells no usable number of vertices ({number[:30]!r})")
+                count = int(number)
             case ["element", name, *_] if count < 0:
                 raise RecordError(f"element {name} comes before the vertices, which is not supported")
             case ["element", *_]:
