@@ -314,7 +314,7 @@ class TestRefusals:
             ("/b/image", 1, image(1, "32FC1", np.ones((16, 24), np.float32))),
             ("/a/camera_info", 1, info(1)),
         )
-        with pytest.raises(InputError, match="several depth images.*/a/image, /b/image"):
+        with pytest.raises(InputError, match=r"several depth images.*/a/image, /b/image"):
             open_frames(bag)
         assert next(read_frames(bag, depth_topic="/b/image")).depth[0, 0] == 1
 

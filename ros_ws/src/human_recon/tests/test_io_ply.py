@@ -81,8 +81,8 @@ def test_as_frame_without_a_camera(tmp_path: Path, rng: np.random.Generator) -> 
     points = rng.uniform([-0.5, -1, 2], [0.5, 1, 2.2], (4000, 3))
     rows = "\n".join(" ".join(map(str, point)) for point in points)
     (tmp_path / "a.ply").write_text(
-        f"ply\nformat ascii 1.0\nelement vertex {len(points)}\nproperty double x\nproperty double y\nproperty double z\n"
-        f"end_header\n{rows}\n"
+        f"ply\nformat ascii 1.0\nelement vertex {len(points)}\n"
+        f"property double x\nproperty double y\nproperty double z\nend_header\n{rows}\n"
     )
     frame = next(read_frames(tmp_path / "a.ply"))
     seen = frame.depth[frame.depth > 0]
