@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 RCLError = rclpy_implementation.RCLError
 
-_DIAGNOSTICS_PERIOD = 1.0  # seconds
 _LEVEL_CHECK_PERIOD = 0.1  # seconds: how late a change of level may be told
 _STOP_PATIENCE = 2.0  # seconds to wait at shutdown for the frame being worked on
 
@@ -108,9 +107,9 @@ class PerceptionNode(LifecycleNode):
         self._pipeline_lock = threading.Lock()
 
         self._health = Health()
-        self._told: tuple[bytes, str] | None = None
+        self._told: tuple[Any, ...] | None = None
         self._told_at = 0.0
-        self._parameters = ParameterGuard(self, lambda: self._health.lifecycle == "unconfigured")
+        self._guarded = ParameterGuard(self, lambda: self._health.lifecycle == "unconfigured")
         self._outputs = {key: self._publisher(spec) for key, spec in topics.OUTPUTS.items()}
         reset_spec = topics.SERVICES["reset_tracks"]
         self.create_service(_interface(reset_spec, "srv"), reset_spec.name, self._on_reset_tracks)
@@ -132,7 +131,7 @@ class PerceptionNode(LifecycleNode):
 
     def start(self) -> None:
         """Configure and activate, when the parameter `autostart` says so."""
-        if not self._parameters.settings.autostart:
+        if not self._guarded.settings.autostart:
             return
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
@@ -140,11 +139,11 @@ class PerceptionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the body model and build the pipeline; on failure the diagnostics say why."""
         began = time.monotonic()
-        problem = self._parameters.problem
+        problem = self._guarded.problem
         if not problem:
             try:
                 with self._pipeline_lock:  # a frame of an earlier activation may still be worked on
-                    self._brain = self._load(self._parameters.settings)
+                    self._brain = self._load(self._guarded.settings)
                 self._body = results.BodyInfo.of(self._brain.body)
                 self._markers = MarkerMaker(self._body)
             except Exception as error:  # whatever a file or a model does wrong must not end the node
@@ -217,7 +216,7 @@ class PerceptionNode(LifecycleNode):
     # ------------------------------------------------------------------ input
 
     def _listen(self) -> None:
-        settings = self._parameters.settings
+        settings = self._guarded.settings
         if settings.gravity_frame:
             self._rotations = listen_to_rotations(self)
         if settings.input == "point_cloud":
@@ -324,7 +323,7 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().error(f"frame lost: {reason}", throttle_duration_sec=5.0)
 
     def _process(self, job: _Job, brain: Brain, body: results.BodyInfo, markers: MarkerMaker) -> None:
-        settings = self._parameters.settings
+        settings = self._guarded.settings
         began = time.monotonic()
         frame = self._frame(job, settings)
         self._health.frame_id = frame.frame_id
@@ -413,7 +412,7 @@ class PerceptionNode(LifecycleNode):
 
     def _somebody_wants(self) -> bool:
         lazy = ["people", "meshes", "markers", "labels", "overlay"]
-        if self._parameters.settings.publish_tf:
+        if self._guarded.settings.publish_tf:
             lazy.append("tf")
         return any(self._is_wanted(key) for key in lazy)
 
@@ -421,14 +420,23 @@ class PerceptionNode(LifecycleNode):
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._health.frame_id)
 
     def _tell(self) -> None:
-        """Publish diagnostics when the last ones are a second old or the level changed."""
-        settings = self._parameters.settings
-        summary = self._health.summary(settings.input_timeout)
+        """Publish diagnostics when they are due, or the level or who is connected changed."""
+        settings = self._guarded.settings
+        level, _ = self._health.summary(settings.input_timeout)
+        connections = {
+            "input publishers": ", ".join(
+                f"{entry.topic_name} {entry.get_publisher_count()}" for entry in self._inputs
+            ),
+            "output subscribers": ", ".join(
+                f"{output.topic_name} {output.get_subscription_count()}" for output in self._outputs.values()
+            ),
+        }
+        news = (level, *connections.values())
         now = time.monotonic()
-        if self._told is not None and summary[0] == self._told[0] and now - self._told_at < _DIAGNOSTICS_PERIOD:
+        if self._told == news and now - self._told_at < settings.diagnostics_period:
             return
-        self._told, self._told_at = summary, now
-        extra = {"last refused parameter": self._parameters.last_refusal}
+        self._told, self._told_at = news, now
+        extra = {"last refused parameter": self._guarded.last_refusal, **connections}
         header = Header(stamp=self.get_clock().now().to_msg())
         message = diagnostic_array(header, self.get_name(), self._health, settings.input_timeout, extra)
         self._publish("diagnostics", message)

@@ -98,6 +98,9 @@ class Settings:
     input_timeout: float = _parameter(
         2.0, "Diagnostics warn when no frame came for this long, s.", DYNAMIC, low=0.1, high=3600.0
     )
+    diagnostics_period: float = _parameter(
+        1.0, "Time between diagnostics as long as nothing changes, s.", DYNAMIC, low=0.1, high=10.0
+    )
     depth_unit: float = _parameter(
         0.001, "Metres per unit of 16UC1 depth images (REP-118: millimetres).", DYNAMIC, low=1e-5, high=0.1
     )
@@ -141,4 +144,5 @@ def combination_problem(values: Mapping[str, Any]) -> str | None:
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
     """Settings from parameter values by name, integers turned to doubles where doubles are meant."""
-    return Settings(**{spec.name: type(spec.default)(values[spec.name]) for spec in parameter_specs()})
+    typed: dict[str, Any] = {spec.name: type(spec.default)(values[spec.name]) for spec in parameter_specs()}
+    return Settings(**typed)

@@ -67,7 +67,7 @@ OUTPUTS = {
         "/diagnostics",
         "diagnostic_msgs/DiagnosticArray",
         "reliable, last 10",
-        "once a second, and at once when the level changes: state, counts, last rejection, latencies",
+        "every `diagnostics_period`, and at once when the level changes: state, counts, last rejection, latencies",
     ),
 }
 
