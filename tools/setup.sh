@@ -114,7 +114,10 @@ base_python() {
     local path
     path=$(command -v "$1") || return 1
     is_supported_python "$path" || return 1
-    "$path" -c 'import sys; print(getattr(sys, "_base_executable", None) or sys.executable)'
+    # Not sys._base_executable: before Python 3.11 that is the virtual environment's own.
+    "$path" -c 'import os, sys
+name = os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])
+print(name if sys.prefix != sys.base_prefix and os.path.exists(name) else sys.executable)'
 }
 
 find_python() {
