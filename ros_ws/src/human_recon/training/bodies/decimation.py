@@ -28,7 +28,11 @@ def border_vertices(faces: np.ndarray) -> np.ndarray:
 
 
 def decimate(
-    vertices: np.ndarray, faces: np.ndarray, target_faces: int, importance: np.ndarray | None = None
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    target_faces: int,
+    importance: np.ndarray | None = None,
+    target_border: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decimate a triangle mesh with border to exactly ``target_faces`` faces.
 
@@ -38,6 +42,7 @@ def decimate(
         target_faces: faces to leave.
         importance: factor [V] on the cost of removing a vertex; where it is below 0.1 faces may also fold over, for
             surface that nobody can see. Default 1.
+        target_border: vertices to leave on the border, which are thinned out first; None lets the error decide.
 
     Returns:
         kept: indices [K] of the vertices kept, ascending.
@@ -47,7 +52,9 @@ def decimate(
         ValueError: the mesh cannot be reduced that far without breaking it.
     """
     mesh = _Mesh(vertices, faces, np.ones(len(vertices)) if importance is None else importance)
-    return mesh.decimate(target_faces)
+    if target_border is not None:
+        mesh.thin_border(target_border)
+    return mesh.decimate(target_faces, keep_border=target_border is not None)
 
 
 class _Mesh:
@@ -141,7 +148,19 @@ class _Mesh:
         squares = float(u @ u + v @ v + w @ w)
         return normal / max(length, 1e-300), 2.0 * np.sqrt(3.0) * length / max(squares, 1e-300)
 
-    def decimate(self, target_faces: int) -> tuple[np.ndarray, np.ndarray]:
+    def thin_border(self, target: int) -> None:
+        """Collapse border edges, cheapest first, until ``target`` border vertices are left."""
+        while len(border := [v for v in np.flatnonzero(self.border) if self.faces_of[v]]) > target:
+            options = sorted(
+                (self.cost(removed, kept), int(removed), int(kept))
+                for removed in border
+                for kept in self.neighbours(removed)
+                if self.border[kept] and len(self.faces_of[removed] & self.faces_of[kept]) == 1
+            )
+            _, removed, kept = next(option for option in options if self.allowed(option[1], option[2]))
+            self._collapse(removed, kept)
+
+    def decimate(self, target_faces: int, keep_border: bool) -> tuple[np.ndarray, np.ndarray]:
         heap: list[tuple[float, int, int, int, int]] = []
 
         def push(vertex: int) -> None:
@@ -152,19 +171,16 @@ class _Mesh:
 
         for vertex in range(len(self.vertices)):
             push(vertex)
-        postponed: list[tuple[float, int, int, int, int]] = []
         while len(self.faces) > target_faces:
             if not heap:
                 raise ValueError(f"decimation stopped at {len(self.faces)} faces, {target_faces} were asked for")
-            entry = heapq.heappop(heap)
-            _, removed, kept, removed_version, kept_version = entry
+            _, removed, kept, removed_version, kept_version = heapq.heappop(heap)
             if self.version[removed] != removed_version or self.version[kept] != kept_version:
                 continue
             gone = len(self.faces_of[removed] & self.faces_of[kept])
             if len(self.faces) - gone < target_faces:
-                postponed.append(entry)
-                continue
-            if not self.allowed(removed, kept):
+                continue  # an inner collapse takes two faces; only a border collapse can take the last one
+            if (keep_border and self.border[removed]) or not self.allowed(removed, kept):
                 continue
             around = self.neighbours(removed)
             self._collapse(removed, kept)
