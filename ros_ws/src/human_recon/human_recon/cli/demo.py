@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         pipeline = Pipeline(PipelineConfig(), body)
         frame_time = _warm_up(pipeline, scene)
         if ros:
-            results = _through_the_node(recording, scene, frame_time)
+            with tempfile.TemporaryDirectory(prefix="human_recon_demo_") as logs:
+                results = _through_the_node(recording, scene, frame_time, Path(logs))
         else:
             why = "as asked" if args.no_ros else "rclpy or human_recon_msgs is not importable here"
             _say(f"calling the pipeline directly, without ROS 2 ({why}); {frame_time:.2f} s a frame")
@@ -121,65 +123,82 @@ def _warm_up(pipeline: Pipeline, scene: list[DemoFrame]) -> float:
 
 
 def _directly(pipeline: Pipeline, scene: list[DemoFrame], frame_time: float) -> list[People]:
-    """As many frames as fit into the time, evenly spread."""
-    step = max(1, -(-round(len(scene) * frame_time * 100) // round(_LONGEST_PLAY * 100)))
-    progress = Progress("frames", len(scene[::step]))
-    results = []
+    """Like a node that is played the recording: always the newest frame, others are dropped."""
+    period = _slowdown(scene, frame_time) / _RATE
+    progress = Progress("frames", len(scene))
+    results: list[People] = []
+    start = time.monotonic()
+    index = 0
     try:
-        for item in scene[::step]:
-            results.append(pipeline.process(item.frame))
-            progress.step(len(results))
+        while index < len(scene):
+            results.append(pipeline.process(scene[index].frame))
+            progress.step(index + 1)
+            newest = int((time.monotonic() - start) / period)
+            index = len(scene) if index == len(scene) - 1 else min(max(index + 1, newest), len(scene) - 1)
     finally:
         progress.close()
+    _say(f"{len(results)} of {len(scene)} frames processed")
     return results
 
 
-def _through_the_node(recording: Path, scene: list[DemoFrame], frame_time: float) -> list[People]:
-    """Start the perception node and the player as processes of their own, and listen."""
+def _slowdown(scene: list[DemoFrame], frame_time: float) -> float:
+    """How much slower than real time to play, so that the pipeline keeps up; but not for longer than bearable."""
+    length = len(scene) / _RATE
+    return min(max(1.0, 1.5 * frame_time * _RATE), max(1.0, _LONGEST_PLAY / length))
+
+
+def _through_the_node(recording: Path, scene: list[DemoFrame], frame_time: float, logs: Path) -> list[People]:
+    """Start the perception node and the player as processes of their own, and listen; ``logs`` is a scratch folder."""
     from human_recon.cli.demo_scene import TOPICS
     from human_recon.nodes.collector import ResultCollector
 
-    length = len(scene) / _RATE
-    slowdown = min(max(1.0, 1.5 * frame_time * _RATE), max(1.0, _LONGEST_PLAY / length))
+    slowdown = _slowdown(scene, frame_time)
     remaps = [word for name, topic in TOPICS.items() for word in ("-r", f"{name}:={topic}")]
     _say("starting the perception node")
     node_command = [sys.executable, "-m", "human_recon.nodes.perception"]
     node_command += ["--ros-args", *remaps, "-p", "use_color:=true"]
     frames: dict[int, Frame] = {item.frame.stamp_ns: item.frame for item in scene}
-    with ResultCollector() as collector, _process(node_command) as node:
+    with ResultCollector() as collector, _process(node_command, logs / "node.log") as node:
         deadline = time.monotonic() + _NODE_START
         while collector.wait_for_topology(0.5) is None:
             if node.poll() is not None:
-                raise CommandError(f"the perception node ended at once with status {node.returncode}; see its output")
+                raise _failed(f"the perception node ended at once with status {node.returncode}", logs / "node.log")
             if time.monotonic() > deadline:
-                raise CommandError(f"the perception node was not active within {_NODE_START:.0f} s; see its output")
+                raise _failed(f"the perception node was not active within {_NODE_START:.0f} s", logs / "node.log")
         speed = f"at {1 / slowdown:.2f} of real time, the pipeline takes {frame_time:.2f} s a frame here"
         _say(f"playing the recording to it {'in real time' if slowdown == 1 else speed}")
         player_command = [sys.executable, "-m", "human_recon.cli.main", "play", str(recording)]
-        player_command += ["--rate", f"{1 / slowdown:.6f}"]
+        player_command += ["--rate", f"{1 / slowdown:.6f}", "--wait-for-subscribers", str(len(TOPICS))]
         progress = Progress("frames through the node", len(scene))
-        with _process(player_command) as player:
+        deadline = time.monotonic() + _NODE_START + 3 * slowdown * len(scene) / _RATE
+        with _process(player_command, logs / "player.log") as player:
             try:
                 while player.poll() is None:
+                    if time.monotonic() > deadline:
+                        raise _failed("the player did not come to the end of the recording", logs / "player.log")
                     time.sleep(0.1)
                     progress.step(len(collector.stamps))
             finally:
                 progress.close()
         if player.returncode != 0:
-            raise CommandError(f"the player ended with status {player.returncode}; see its output")
+            raise _failed(f"the player ended with status {player.returncode}", logs / "player.log")
         if not collector.wait_for(max(frames), 10 * frame_time + 5.0):
             _say("the last frame did not come back")
         stamps = [stamp for stamp in collector.stamps if stamp in frames]
         if not stamps:
-            raise CommandError("no result came back from the perception node; see its output")
+            raise _failed("no result came back from the perception node", logs / "node.log")
         _say(f"{len(stamps)} of {len(scene)} frames came back; the node takes the newest and drops the others")
         return [collector.people(frames[stamp]) for stamp in stamps]
 
 
 @contextlib.contextmanager
-def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process that is gone when the block is left."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
+def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A child process that writes to ``log`` and is gone when the block is left."""
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C reaches us alone, and we stop the child.
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         yield child
     finally:
@@ -189,6 +208,13 @@ def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             child.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(patience)
+
+
+def _failed(what: str, log: Path) -> CommandError:
+    """The error, after the end of the log on stderr: the folder it lies in is about to go."""
+    for line in log.read_text(errors="replace").splitlines()[-25:]:
+        print(f"    {line}", file=sys.stderr)
+    return CommandError(f"{what}; the end of its output is above")
 
 
 def _write(folder: Path, results: list[People], body: BodyModel) -> None:

@@ -18,7 +18,7 @@ from human_recon.body.parts import vertex_parts
 from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
-from human_recon.geometry.rasterizer import Raster, rasterize
+from human_recon.geometry.rasterizer import Raster, barycentric, rasterize
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from human_recon.visualization.shading import vertex_normals
 
@@ -65,7 +65,7 @@ class DemoFrame:
 
 PEOPLE = (
     DemoPerson((0.9, -0.4, 0.3), (-0.85, 2.75), (0.0, 0.0), 0.35, "waving", (196, 84, 74), (58, 66, 92)),
-    DemoPerson((-0.7, 0.5, -0.2), (-0.75, 3.6), (0.55, 0.0), 1.45, "walking", (92, 140, 196), (74, 70, 66)),
+    DemoPerson((-0.7, 0.5, -0.2), (-0.45, 3.6), (0.42, 0.0), 1.35, "walking", (92, 140, 196), (74, 70, 66)),
     DemoPerson((0.1, 0.9, 0.4), (0.95, 2.45), (0.0, 0.0), -0.5, "standing", (214, 196, 120), (96, 84, 104)),
 )
 
@@ -192,6 +192,7 @@ def _room() -> _Room:
     quad([-3, 0, 5.2], [3, 0, 5.2], [-3, 2.6, 5.2], (204, 206, 200))  # back wall
     quad([-3, 0, -0.5], [-3, 0, 5.2], [-3, 2.6, -0.5], (184, 196, 204))  # left wall
     quad([3, 0, -0.5], [3, 0, 5.2], [3, 2.6, -0.5], (196, 192, 200))  # right wall
+    quad([-3, 2.6, -0.5], [3, 2.6, -0.5], [-3, 2.6, 5.2], (222, 222, 218))  # ceiling
     quad([0.9, 0.9, 5.17], [2.1, 0.9, 5.17], [0.9, 1.9, 5.17], (112, 128, 120))  # a picture
     low, high = np.array([-2.6, 0.0, 3.9]), np.array([-1.5, 0.74, 4.6])  # a cupboard
     x0, y0, z0, x1, y1, z1 = *low, *high
@@ -243,11 +244,13 @@ def _paint_room(raster: Raster, room: _Room, vertices: np.ndarray, to_camera: np
 
 def _paint_bodies(raster: Raster, bodies: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> np.ndarray:
     hit = raster.face >= 0
-    person, corner = raster.person[hit], faces[raster.face[hit], 0]
-    normal = vertex_normals(bodies, faces)[person, corner]
+    person, corners = raster.person[hit][:, None], faces[raster.face[hit]]
+    weights = barycentric(raster, bodies, faces, CAMERA)[hit][:, :, None]
+    normal = (vertex_normals(bodies, faces)[person, corners] * weights).sum(axis=1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     lit = 0.45 + 0.6 * np.clip(normal @ np.array([-0.30, -0.72, -0.62]), 0, 1)
     picture = np.zeros((*hit.shape, 3))
-    picture[hit] = colors[person, corner] * lit[:, None]
+    picture[hit] = (colors[person, corners] * weights).sum(axis=1) * lit[:, None]
     return picture
 
 

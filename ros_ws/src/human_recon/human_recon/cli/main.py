@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if _was_interrupted(error):
+            print("\nhuman-recon: interrupted", file=sys.stderr)
+            return _EXIT_INTERRUPTED
         if not _is_the_users(error):
             raise
         print(f"human-recon: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -64,6 +67,15 @@ def _is_the_users(error: Exception) -> bool:
     from human_recon.io import InputError
 
     return isinstance(error, (CommandError, InputError, ModelFileError))
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """True for what Ctrl-C becomes on its way through compiled code: numba wraps it into a SystemError."""
+    while isinstance(error, SystemError):
+        error = error.__cause__ or error.__context__
+        if isinstance(error, KeyboardInterrupt):
+            return True
+    return False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -23,7 +23,7 @@ def draw_overlay(
     skeleton: bool = False,
     tags: bool = True,
     supersample: int = 1,
-    opacity: float = 0.80,
+    opacity: float = 0.72,
 ) -> np.ndarray:
     """Shaded bodies over the image, one colour per person, with their ids.
 

@@ -229,7 +229,7 @@ def _draw_bodies(picture: np.ndarray, view: _View, people: People, faces: np.nda
         return
     colors = np.array([person_color(person.id) for person in people.people], np.float32)
     color, coverage = view.shade(np.stack([person.vertices for person in people.people]), faces, colors)
-    weight = 0.86
+    weight = 0.80  # measured points shine through
     picture[:] = np.clip(picture * (1 - weight * coverage[:, :, None]) + weight * color + 0.5, 0, 255).astype(np.uint8)
     if not tags:
         return
