@@ -22,6 +22,10 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -29,7 +33,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.nodes.perception import Brain, run
-from human_recon.nodes.settings import Settings
+from human_recon.nodes.settings import READ_ONLY, Settings, parameter_specs
 from human_recon.people import People, Person
 
 WIDTH, HEIGHT = 32, 24
@@ -272,6 +276,15 @@ class Domain:
         self.context.try_shutdown()
         self._thread.join(10.0)
 
+    def forget(self) -> None:
+        """Destroy what the test's node listens to and sends."""
+        for subscription in list(self.node.subscriptions):
+            self.node.destroy_subscription(subscription)
+        for publisher in list(self.node.publishers):
+            if publisher.topic_name not in ("/rosout", "/parameter_events"):
+                self.node.destroy_publisher(publisher)
+        self.listened.clear()
+
     @contextmanager
     def process(self, *command: str, **environment: str) -> Iterator[Process]:
         process = Process([sys.executable, *command], {**self.environment, **environment})
@@ -318,6 +331,64 @@ class Domain:
         assert done.wait(timeout), f"{name} does not answer"
         self.node.destroy_client(client)
         return future.result()
+
+
+def parameter(name: str, value: object) -> Parameter:
+    """The message."""
+    if isinstance(value, bool):
+        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=value))
+    if isinstance(value, int):
+        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value))
+    if isinstance(value, float):
+        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
+    return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(value)))
+
+
+def set_parameters(domain: Domain, **values: object) -> list[str]:
+    """The reason of each refusal, empty where accepted."""
+    request = SetParameters.Request(parameters=[parameter(name, value) for name, value in values.items()])
+    results = domain.call(SetParameters, "/perception/set_parameters", request).results
+    return [result.reason if not result.successful else "" for result in results]
+
+
+def change_state(domain: Domain, transition: int) -> bool:
+    """Trigger a transition of the perception node's life cycle."""
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return domain.call(ChangeState, "/perception/change_state", request).success
+
+
+class SharedNode:
+    """One perception node for many tests: as good as new after each ``restart``."""
+
+    def __init__(self, domain: Domain, process: Process) -> None:
+        self.domain = domain
+        self.process = process
+        self._defaults = {spec.name: spec.default for spec in parameter_specs() if spec.change != READ_ONLY}
+        self._defaults["diagnostics_period"] = 0.1
+
+    def restart(self, **values: object) -> None:
+        """Through the whole life cycle, with these parameters and defaults for all others."""
+        domain = self.domain
+        domain.forget()
+        change_state(domain, Transition.TRANSITION_DEACTIVATE)
+        change_state(domain, Transition.TRANSITION_CLEANUP)
+        request = SetParametersAtomically.Request(
+            parameters=[parameter(name, value) for name, value in {**self._defaults, **values}.items()]
+        )
+        result = domain.call(SetParametersAtomically, "/perception/set_parameters_atomically", request).result
+        assert result.successful, result.reason
+        assert change_state(domain, Transition.TRANSITION_CONFIGURE)
+        diagnosis = Diagnosis(domain)
+        outputs = ("people", "meshes", "markers", "labels", "overlay")
+
+        def alone() -> bool:
+            if not diagnosis.history:
+                return False
+            told = counts(values_of(diagnosis.history[-1])["output subscribers"])
+            return not any(told[f"/perception/{name}"] for name in outputs) and not told["/tf"]
+
+        domain.wait(alone, 30.0, "for the last test's subscriptions to be gone")
+        assert change_state(domain, Transition.TRANSITION_ACTIVATE)
 
 
 class Camera:

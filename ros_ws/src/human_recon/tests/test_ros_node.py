@@ -17,9 +17,8 @@ from geometry_msgs.msg import TransformStamped
 from human_recon_msgs.msg import Keypoint, MeshArray, MeshTopology, Person, PersonArray
 from human_recon_msgs.srv import ResetTracks
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
@@ -36,9 +35,12 @@ from ros_support import (
     Camera,
     Diagnosis,
     Domain,
+    SharedNode,
+    change_state,
     cloud_message,
     depth_message,
     info_message,
+    set_parameters,
     values_of,
 )
 
@@ -52,31 +54,23 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 @pytest.fixture
 def domain() -> Iterator[Domain]:
+    """A domain for a test that starts its own node."""
     domain = Domain()
     yield domain
     domain.close()
 
 
-def parameter(name: str, value: object) -> Parameter:
-    if isinstance(value, bool):
-        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=value))
-    if isinstance(value, int):
-        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=value))
-    if isinstance(value, float):
-        return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
-    return Parameter(name=name, value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(value)))
-
-
-def set_parameters(domain: Domain, **values: object) -> list[str]:
-    """The reason of each refusal, empty where accepted."""
-    request = SetParameters.Request(parameters=[parameter(name, value) for name, value in values.items()])
-    results = domain.call(SetParameters, "/perception/set_parameters", request).results
-    return [result.reason if not result.successful else "" for result in results]
-
-
-def change_state(domain: Domain, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return domain.call(ChangeState, "/perception/change_state", request).success
+@pytest.fixture(scope="module")
+def shared() -> Iterator[SharedNode]:
+    """A node that tests share; each calls ``restart`` first."""
+    domain = Domain()
+    with domain.fake_node() as process:
+        yield SharedNode(domain, process)
+        assert process.stop() == 0
+    # One test breaks the pipeline on purpose; that story is told in full.
+    output = process.output
+    assert output.count("Traceback") == output.count("frame lost: Traceback") == 1, output
+    domain.close()
 
 
 def state_of(domain: Domain) -> int:
@@ -90,17 +84,18 @@ def stamp_of(message: object) -> int:
 # ---------------------------------------------------------------- what comes out
 
 
-def test_people_carry_the_sensors_stamp_and_frame(domain: Domain) -> None:
+def test_people_carry_the_sensors_stamp_and_frame(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     camera = Camera(domain)
-    with domain.fake_node():
-        camera.wait_for_node()
-        camera.send(depth_message(5 * SECOND + 123, 1.5, 2.5))
-        domain.wait(lambda: people)
-        camera.send(depth_message(6 * SECOND, 3.5, encoding="32FC1"))
-        domain.wait(lambda: len(people) > 1)
-        camera.send(depth_message(7 * SECOND))
-        domain.wait(lambda: len(people) > 2)
+    camera.wait_for_node()
+    camera.send(depth_message(5 * SECOND + 123, 1.5, 2.5))
+    domain.wait(lambda: people)
+    camera.send(depth_message(6 * SECOND, 3.5, encoding="32FC1"))
+    domain.wait(lambda: len(people) > 1)
+    camera.send(depth_message(7 * SECOND))
+    domain.wait(lambda: len(people) > 2)
 
     first, second, nobody = people
     assert stamp_of(first) == 5 * SECOND + 123
@@ -139,16 +134,17 @@ def test_people_carry_the_sensors_stamp_and_frame(domain: Domain) -> None:
     assert not np.any(first.floor.coef)
 
 
-def test_meshes_go_with_the_latched_topology(domain: Domain) -> None:
+def test_meshes_go_with_the_latched_topology(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     meshes = domain.listen("/perception/meshes", MeshArray)
     camera = Camera(domain)
-    with domain.fake_node():
-        camera.wait_for_node()
-        camera.send(depth_message(SECOND, 2.5))
-        domain.wait(lambda: meshes)
-        # Comes late and still gets it.
-        topologies = domain.listen("/perception/mesh_topology", MeshTopology, LATCHED)
-        domain.wait(lambda: topologies)
+    camera.wait_for_node()
+    camera.send(depth_message(SECOND, 2.5))
+    domain.wait(lambda: meshes)
+    # Comes late and still gets it.
+    topologies = domain.listen("/perception/mesh_topology", MeshTopology, LATCHED)
+    domain.wait(lambda: topologies)
     mesh, topology = meshes[0], topologies[0]
     assert mesh.body_model_hash == topology.body_model_hash != ""
     assert topology.vertex_count == 4 and list(topology.joint_parents) == list(PARENTS)
@@ -161,14 +157,15 @@ def test_meshes_go_with_the_latched_topology(domain: Domain) -> None:
     np.testing.assert_allclose(vertices, [[0, 0, 2], [1, 0, 2], [0, 1, 2], [0, 0, 3]])
 
 
-def test_labels_and_overlay_have_the_size_of_the_depth_image(domain: Domain) -> None:
+def test_labels_and_overlay_have_the_size_of_the_depth_image(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     labels = domain.listen("/perception/labels", Image)
     overlays = domain.listen("/perception/overlay", Image)
     camera = Camera(domain)
-    with domain.fake_node():
-        camera.wait_for_node()
-        camera.send(depth_message(SECOND, 2.5, 0.0))
-        domain.wait(lambda: labels and overlays, timeout=90, what="(the overlay compiles its renderer at first)")
+    camera.wait_for_node()
+    camera.send(depth_message(SECOND, 2.5, 0.0))
+    domain.wait(lambda: labels and overlays, timeout=90, what="(the overlay compiles its renderer at first)")
     image = labels[0]
     assert (image.encoding, image.width, image.height, image.step) == ("mono16", WIDTH, HEIGHT, 2 * WIDTH)
     pixels = np.frombuffer(image.data, "<u2").reshape(HEIGHT, WIDTH)
@@ -179,17 +176,18 @@ def test_labels_and_overlay_have_the_size_of_the_depth_image(domain: Domain) -> 
     assert stamp_of(picture) == stamp_of(image) == SECOND
 
 
-def test_markers_are_deleted_when_a_person_leaves(domain: Domain) -> None:
+def test_markers_are_deleted_when_a_person_leaves(shared: SharedNode) -> None:
+    shared.restart(marker_people=2)
+    domain = shared.domain
     markers = domain.listen("/perception/markers", MarkerArray)
     camera = Camera(domain)
-    with domain.fake_node("marker_people:=2"):
-        camera.wait_for_node()
-        camera.send(depth_message(SECOND, 3.5, 1.5, 2.5))
-        domain.wait(lambda: markers)
-        camera.send(depth_message(2 * SECOND, 2.5))
-        domain.wait(lambda: len(markers) > 1)
-        assert change_state(domain, Transition.TRANSITION_DEACTIVATE)
-        domain.wait(lambda: len(markers) > 2)
+    camera.wait_for_node()
+    camera.send(depth_message(SECOND, 3.5, 1.5, 2.5))
+    domain.wait(lambda: markers)
+    camera.send(depth_message(2 * SECOND, 2.5))
+    domain.wait(lambda: len(markers) > 1)
+    assert change_state(domain, Transition.TRANSITION_DEACTIVATE)
+    domain.wait(lambda: len(markers) > 2)
     first, second, last = (message.markers for message in markers)
     assert {marker.id for marker in first} == {1, 2}, "the two nearest"
     by_name = {marker.ns: marker for marker in first if marker.id == 1}
@@ -203,13 +201,14 @@ def test_markers_are_deleted_when_a_person_leaves(domain: Domain) -> None:
     assert [marker.action for marker in last] == [Marker.DELETEALL]
 
 
-def test_tf_has_a_tree_of_joints_per_person(domain: Domain) -> None:
+def test_tf_has_a_tree_of_joints_per_person(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     transforms = domain.listen("/tf", TFMessage, 100)
     camera = Camera(domain)
-    with domain.fake_node():
-        camera.wait_for_node()
-        camera.send(depth_message(SECOND, 2.5))
-        domain.wait(lambda: transforms)
+    camera.wait_for_node()
+    camera.send(depth_message(SECOND, 2.5))
+    domain.wait(lambda: transforms)
     tree = {entry.child_frame_id: entry for entry in transforms[0].transforms}
     assert len(tree) == 24 and tree["body_2"].header.frame_id == FRAME_ID
     assert all(stamp_of(entry) == SECOND for entry in tree.values())
@@ -238,7 +237,9 @@ def rotation_matrix(x: float, y: float, z: float, w: float) -> np.ndarray:
     return np.column_stack([v + 2 * np.cross(q, np.cross(q, v) + w * v) for v in np.eye(3)])
 
 
-def test_gravity_frame_tells_the_pipeline_where_up_is(domain: Domain) -> None:
+def test_gravity_frame_tells_the_pipeline_where_up_is(shared: SharedNode) -> None:
+    shared.restart(gravity_frame="base_link")
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     camera = Camera(domain)
     sender = domain.node.create_publisher(TFMessage, "/tf_static", LATCHED)
@@ -256,35 +257,35 @@ def test_gravity_frame_tells_the_pipeline_where_up_is(domain: Domain) -> None:
         rotation.x, rotation.y, rotation.z, rotation.w = x, y, z, w
         message.transforms.append(entry)
     sender.publish(message)
-    with domain.fake_node("gravity_frame:=base_link"):
-        camera.wait_for_node()
-        for count in range(1, 200):  # the transform may come after the first image
-            camera.send(depth_message(count * SECOND, 2.5))
-            domain.wait(lambda count=count: len(people) >= count)
-            position = people[-1].people[0].root.pose.position
-            if abs(position.z) < 1.0:
-                break
-            time.sleep(0.01)
+    camera.wait_for_node()
+    for count in range(1, 200):  # the transform may come after the first image
+        camera.send(depth_message(count * SECOND, 2.5))
+        domain.wait(lambda count=count: len(people) >= count)
+        position = people[-1].people[0].root.pose.position
+        if abs(position.z) < 1.0:
+            break
+        time.sleep(0.01)
     # Looking down by 30 degrees, up is mostly -y (the image's top) and a little back towards the camera.
     expected = (0.0, -math.cos(math.radians(30)), -math.sin(math.radians(30)))
     assert (position.x, position.y, position.z) == pytest.approx(expected, abs=1e-6)
 
 
-def test_organised_and_unorganised_clouds_are_taken(domain: Domain) -> None:
+def test_organised_and_unorganised_clouds_are_taken(shared: SharedNode) -> None:
+    shared.restart(input="point_cloud")
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     labels = domain.listen("/perception/labels", Image)
     camera = Camera(domain)
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     z = np.full((HEIGHT, WIDTH), 3.5)
     organised = np.stack([(columns - 15.5) / 30 * z, (rows - 11.5) / 30 * z, z], axis=-1)
-    with domain.fake_node("input:=point_cloud"):
-        camera.wait_for_node()
-        camera.cloud.publish(cloud_message(SECOND, organised))
-        domain.wait(lambda: people and labels)
-        camera.cloud.publish(cloud_message(2 * SECOND, organised.reshape(-1, 3)))
-        domain.wait(lambda: len(people) > 1)
-        camera.cloud.publish(cloud_message(3 * SECOND, np.zeros((0, 3))))
-        domain.wait(lambda: len(people) > 2)
+    camera.wait_for_node()
+    camera.cloud.publish(cloud_message(SECOND, organised))
+    domain.wait(lambda: people and labels)
+    camera.cloud.publish(cloud_message(2 * SECOND, organised.reshape(-1, 3)))
+    domain.wait(lambda: len(people) > 1)
+    camera.cloud.publish(cloud_message(3 * SECOND, np.zeros((0, 3))))
+    domain.wait(lambda: len(people) > 2)
     assert [[person.id for person in message.people] for message in people] == [[3], [3], []]
     assert [stamp_of(message) for message in people] == [SECOND, 2 * SECOND, 3 * SECOND]
     assert (labels[0].width, labels[0].height) == (WIDTH, HEIGHT)
@@ -316,40 +317,44 @@ def bad_depth_messages() -> dict[str, tuple]:
     }
 
 
-def test_bad_images_are_reported_and_the_node_lives_on(domain: Domain) -> None:
+def test_bad_images_are_reported_and_the_node_lives_on(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     diagnosis = Diagnosis(domain)
     camera = Camera(domain)
-    with domain.fake_node() as node:
-        camera.wait_for_node()
-        for count, (name, (depth, info, reason)) in enumerate(bad_depth_messages().items(), start=1):
-            camera.send(depth, info)
-            level = ERROR if name == "the pipeline breaks" else WARN
-            status = diagnosis.wait(level, reason)
-            assert reason in values_of(status)["last rejection"], name
-            assert values_of(status)["frames rejected"] == str(count), name
-            # A good frame heals it.
-            camera.send(depth_message(2 * SECOND, 2.5))
-            domain.wait(lambda count=count: len(people) == count, what=f"after {name}")
-            diagnosis.wait(OK, "running")
-        assert node.running
+    camera.wait_for_node()
+    for count, (name, (depth, info, reason)) in enumerate(bad_depth_messages().items(), start=1):
+        camera.send(depth, info)
+        level = ERROR if name == "the pipeline breaks" else WARN
+        status = diagnosis.wait(level, reason)
+        assert reason in values_of(status)["last rejection"], name
+        assert values_of(status)["frames rejected"] == str(count), name
+        # A good frame heals it.
+        camera.send(depth_message(2 * SECOND, 2.5))
+        domain.wait(lambda count=count: len(people) == count, what=f"after {name}")
+        diagnosis.wait(OK, "running")
+    assert shared.process.running
     assert all(len(message.people) == 1 for message in people), "nothing was published of bad frames"
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf, -1.0])
-def test_depth_without_readings_is_an_empty_scene_with_a_warning(domain: Domain, value: float) -> None:
+def test_depth_without_readings_is_an_empty_scene_with_a_warning(shared: SharedNode, value: float) -> None:
+    shared.restart()
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     diagnosis = Diagnosis(domain)
     camera = Camera(domain)
-    with domain.fake_node():
-        camera.wait_for_node()
-        camera.send(depth_message(SECOND, value, encoding="32FC1"))
-        domain.wait(lambda: people)
-        diagnosis.wait(WARN, "no valid reading")
+    camera.wait_for_node()
+    camera.send(depth_message(SECOND, value, encoding="32FC1"))
+    domain.wait(lambda: people)
+    diagnosis.wait(WARN, "no valid reading")
     assert people[0].people == []
 
 
-def test_bad_clouds_are_reported_and_the_node_lives_on(domain: Domain) -> None:
+def test_bad_clouds_are_reported_and_the_node_lives_on(shared: SharedNode) -> None:
+    shared.restart(input="point_cloud")
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     diagnosis = Diagnosis(domain)
     camera = Camera(domain)
@@ -357,34 +362,34 @@ def test_bad_clouds_are_reported_and_the_node_lives_on(domain: Domain) -> None:
     no_z = cloud_message(SECOND, points, names="xyi")
     short = cloud_message(SECOND, points)
     short.data = short.data[:-12]
-    with domain.fake_node("input:=point_cloud") as node:
-        camera.wait_for_node()
-        for cloud, reason in (
-            (no_z, "no field z"),
-            (short, "bytes"),
-            (cloud_message(SECOND, np.full((500, 3), np.nan)), "no point lies in front"),
-        ):
-            camera.cloud.publish(cloud)
-            diagnosis.wait(WARN, reason)
-        camera.cloud.publish(cloud_message(2 * SECOND, np.zeros((0, 3))))
-        domain.wait(lambda: people)
-        diagnosis.wait(WARN, "no valid reading")
-        camera.cloud.publish(cloud_message(3 * SECOND, points))
-        domain.wait(lambda: len(people) > 1)
-        diagnosis.wait(OK, "running")
-        assert node.running
+    camera.wait_for_node()
+    for cloud, reason in (
+        (no_z, "no field z"),
+        (short, "bytes"),
+        (cloud_message(SECOND, np.full((500, 3), np.nan)), "no point lies in front"),
+    ):
+        camera.cloud.publish(cloud)
+        diagnosis.wait(WARN, reason)
+    camera.cloud.publish(cloud_message(2 * SECOND, np.zeros((0, 3))))
+    domain.wait(lambda: people)
+    diagnosis.wait(WARN, "no valid reading")
+    camera.cloud.publish(cloud_message(3 * SECOND, points))
+    domain.wait(lambda: len(people) > 1)
+    diagnosis.wait(OK, "running")
+    assert shared.process.running
     assert people[0].people == [] and [person.id for person in people[1].people] == [2]
 
 
-def test_silence_is_reported(domain: Domain) -> None:
+def test_silence_is_reported(shared: SharedNode) -> None:
+    shared.restart(input_timeout=0.3)
+    domain = shared.domain
     diagnosis = Diagnosis(domain)
     camera = Camera(domain)
-    with domain.fake_node("input_timeout:=0.3"):
-        diagnosis.wait(WARN, "no input for 0.3 s on /depth/image + /depth/camera_info")
-        # Depth alone is not enough: without its camera info there is no frame.
-        camera.wait_for_node()
-        camera.depth.publish(depth_message(SECOND, 2.5))
-        diagnosis.wait(WARN, "no input")
+    diagnosis.wait(WARN, "no input for 0.3 s on /depth/image + /depth/camera_info")
+    # Depth alone is not enough: without its camera info there is no frame.
+    camera.wait_for_node()
+    camera.depth.publish(depth_message(SECOND, 2.5))
+    diagnosis.wait(WARN, "no input")
 
 
 # ---------------------------------------------------------------- load
@@ -421,22 +426,23 @@ def resident_megabytes(pid: int) -> float:
     return pages * 4096 / 1e6
 
 
-def test_nothing_is_computed_that_nobody_subscribes_to(domain: Domain) -> None:
+def test_nothing_is_computed_that_nobody_subscribes_to(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     diagnosis = Diagnosis(domain)
     camera = Camera(domain)
-    with domain.fake_node():
-        camera.wait_for_node()
-        camera.send(depth_message(SECOND, BROKEN_DEPTH))
-        status = diagnosis.wait(OK, "nobody subscribes", frames_nobody_wanted="1")
-        assert values_of(status)["frames processed"] == "0"
-        # TF is an output too, as long as it is wanted.
-        domain.listen("/tf", TFMessage, 100)
-        camera.wait_for_node()
-        camera.send(depth_message(4 * SECOND, BROKEN_DEPTH))
-        diagnosis.wait(ERROR, "the pipeline broke")
-        assert set_parameters(domain, publish_tf=False) == [""]
-        camera.send(depth_message(5 * SECOND, BROKEN_DEPTH))
-        diagnosis.wait(frames_nobody_wanted="2")
+    camera.wait_for_node()
+    camera.send(depth_message(SECOND, BROKEN_DEPTH))
+    status = diagnosis.wait(OK, "nobody subscribes", frames_nobody_wanted="1")
+    assert values_of(status)["frames processed"] == "0"
+    # TF is an output too, as long as it is wanted.
+    domain.listen("/tf", TFMessage, 100)
+    camera.wait_for_node()
+    camera.send(depth_message(4 * SECOND, BROKEN_DEPTH))
+    diagnosis.wait(ERROR, "the pipeline broke")
+    assert set_parameters(domain, publish_tf=False) == [""]
+    camera.send(depth_message(5 * SECOND, BROKEN_DEPTH))
+    diagnosis.wait(frames_nobody_wanted="2")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -483,17 +489,18 @@ def test_shutdown_in_the_middle_of_a_flood_is_clean(domain: Domain) -> None:
 # ---------------------------------------------------------------- time
 
 
-def test_stamps_going_back_reset_the_tracks(domain: Domain) -> None:
+def test_stamps_going_back_reset_the_tracks(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     diagnosis = Diagnosis(domain)
     camera = Camera(domain)
-    with domain.fake_node() as node:
-        camera.wait_for_node()
-        for count, stamp in enumerate((10, 11, 3, 4), start=1):
-            camera.send(depth_message(stamp * SECOND, 2.5))
-            domain.wait(lambda count=count: len(people) == count)
-        diagnosis.wait(OK, time_jumps="1")
-        node.wait_for_line("went back by 8.000 s")
+    camera.wait_for_node()
+    for count, stamp in enumerate((10, 11, 3, 4), start=1):
+        camera.send(depth_message(stamp * SECOND, 2.5))
+        domain.wait(lambda count=count: len(people) == count)
+    diagnosis.wait(OK, time_jumps="1")
+    shared.process.wait_for_line("went back by 8.000 s")
     assert [stamp_of(message) // SECOND for message in people] == [10, 11, 3, 4]
     assert [message.people[0].id for message in people] == [2, 2, 102, 102]
 
@@ -526,16 +533,17 @@ def test_sim_time_going_back_resets_the_tracks(domain: Domain) -> None:
     assert [message.people[0].id for message in people] == [2, 102]
 
 
-def test_the_service_resets_the_tracks(domain: Domain) -> None:
+def test_the_service_resets_the_tracks(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     camera = Camera(domain)
-    with domain.fake_node():
-        camera.wait_for_node()
-        camera.send(depth_message(SECOND, 2.5))
-        domain.wait(lambda: people)
-        assert domain.call(ResetTracks, "/perception/reset_tracks", ResetTracks.Request()).success
-        camera.send(depth_message(2 * SECOND, 2.5))
-        domain.wait(lambda: len(people) > 1)
+    camera.wait_for_node()
+    camera.send(depth_message(SECOND, 2.5))
+    domain.wait(lambda: people)
+    assert domain.call(ResetTracks, "/perception/reset_tracks", ResetTracks.Request()).success
+    camera.send(depth_message(2 * SECOND, 2.5))
+    domain.wait(lambda: len(people) > 1)
     assert [message.people[0].id for message in people] == [2, 102]
 
 
@@ -587,73 +595,70 @@ def test_missing_body_model_is_reported_and_can_be_mended(domain: Domain, tmp_pa
         diagnosis.wait(OK, "running")
 
 
-def test_absurd_parameters_are_refused_with_a_reason(domain: Domain) -> None:
+def test_absurd_parameters_are_refused_with_a_reason(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     diagnosis = Diagnosis(domain)
-    with domain.fake_node() as node:
-        diagnosis.wait(lifecycle="active")
-        for values, reason in (
-            ({"max_depth": -1.0}, "max_depth out of range"),
-            ({"max_depth": math.nan}, "max_depth"),
-            ({"min_depth": 50.0}, "must be smaller than max_depth"),
-            ({"depth_unit": 0.0}, "depth_unit out of range"),
-            ({"min_confidence": 2.0}, "min_confidence out of range"),
-            ({"marker_people": 0}, "marker_people out of range"),
-            ({"max_depth": "far"}, "max_depth"),
-            ({"publish_tf": 1}, "Wrong parameter type"),
-            ({"input": "point_cloud"}, "clean up first"),
-            ({"autostart": False}, "read-only"),
-        ):
-            (refusal,) = set_parameters(domain, **values)
-            assert reason in refusal, f"{values}: {refusal!r}"
-        diagnosis.wait(
-            last_refused_parameter="input is taken when the node is configured: clean up first (lifecycle transition)"
-        )
-        assert set_parameters(domain, max_depth=5) == [""], "an integer will do for a double"
-        assert set_parameters(domain, max_depth=6.5) == [""]
-        request = GetParameters.Request(names=["max_depth", "depth_unit"])
-        far, unit = domain.call(GetParameters, "/perception/get_parameters", request).values
-        assert (far.double_value, unit.double_value) == (6.5, 0.001)
-        assert node.running
+    diagnosis.wait(lifecycle="active")
+    for values, reason in (
+        ({"max_depth": -1.0}, "max_depth out of range"),
+        ({"max_depth": math.nan}, "max_depth"),
+        ({"min_depth": 50.0}, "must be smaller than max_depth"),
+        ({"depth_unit": 0.0}, "depth_unit out of range"),
+        ({"min_confidence": 2.0}, "min_confidence out of range"),
+        ({"marker_people": 0}, "marker_people out of range"),
+        ({"max_depth": "far"}, "max_depth"),
+        ({"publish_tf": 1}, "Wrong parameter type"),
+        ({"input": "point_cloud"}, "clean up first"),
+        ({"autostart": False}, "read-only"),
+    ):
+        (refusal,) = set_parameters(domain, **values)
+        assert reason in refusal, f"{values}: {refusal!r}"
+    diagnosis.wait(
+        last_refused_parameter="input is taken when the node is configured: clean up first (lifecycle transition)"
+    )
+    assert set_parameters(domain, max_depth=5) == [""], "an integer will do for a double"
+    assert set_parameters(domain, max_depth=6.5) == [""]
+    request = GetParameters.Request(names=["max_depth", "depth_unit"])
+    far, unit = domain.call(GetParameters, "/perception/get_parameters", request).values
+    assert (far.double_value, unit.double_value) == (6.5, 0.001)
+    assert shared.process.running
 
 
-def test_dynamic_parameters_work_with_the_next_frame(domain: Domain) -> None:
+def test_dynamic_parameters_work_with_the_next_frame(shared: SharedNode) -> None:
+    shared.restart()
+    domain = shared.domain
     people = domain.listen("/perception/people", PersonArray)
     camera = Camera(domain)
-    with domain.fake_node():
-        camera.wait_for_node()
+    camera.wait_for_node()
 
-        def ids_seen(stamp: int) -> list[int]:
-            count = len(people)
-            camera.send(depth_message(stamp * SECOND, 1.5, 2.5, 4.5))
-            domain.wait(lambda: len(people) > count)
-            return [person.id for person in people[-1].people]
+    def ids_seen(stamp: int) -> list[int]:
+        count = len(people)
+        camera.send(depth_message(stamp * SECOND, 1.5, 2.5, 4.5))
+        domain.wait(lambda: len(people) > count)
+        return [person.id for person in people[-1].people]
 
-        assert ids_seen(1) == [1, 2, 4]
-        assert set_parameters(domain, max_depth=3.0, min_depth=2.0) == ["", ""]
-        assert ids_seen(2) == [2]
-        assert set_parameters(domain, depth_unit=0.0014, max_depth=20.0) == ["", ""]
-        assert ids_seen(3) == [2, 3, 6]
-        assert set_parameters(domain, min_confidence=0.6) == [""]
-        assert ids_seen(4) == []
+    assert ids_seen(1) == [1, 2, 4]
+    assert set_parameters(domain, max_depth=3.0, min_depth=2.0) == ["", ""]
+    assert ids_seen(2) == [2]
+    assert set_parameters(domain, depth_unit=0.0014, max_depth=20.0) == ["", ""]
+    assert ids_seen(3) == [2, 3, 6]
+    assert set_parameters(domain, min_confidence=0.6) == [""]
+    assert ids_seen(4) == []
 
 
-@pytest.mark.parametrize(
-    ("argument", "reason", "mend"),
-    [
-        ("max_depth:=-5.0", "max_depth", {"max_depth": 5.0}),
-        ("sync_queue:=many", "sync_queue", {"sync_queue": 5}),
-        ("input:=sonar", "'sonar' is not one of depth_image, point_cloud", {"input": "depth_image"}),
-        ("min_depth:=50.0", "must be smaller than max_depth", {"min_depth": 0.5}),
-    ],
-)
-def test_absurd_parameters_at_start_are_reported_and_can_be_mended(
-    domain: Domain, argument: str, reason: str, mend: dict
-) -> None:
+def test_absurd_parameters_at_start_are_reported_and_can_be_mended(domain: Domain) -> None:
     diagnosis = Diagnosis(domain)
-    with domain.fake_node(argument) as node:
-        diagnosis.wait(ERROR, reason)
-        assert not change_state(domain, Transition.TRANSITION_CONFIGURE)
-        assert set_parameters(domain, **mend) == [""]
+    with domain.fake_node("max_depth:=-5.0", "sync_queue:=many", "input:=sonar", "min_depth:=50.0") as node:
+        for reason, mend in (
+            ("max_depth", {"max_depth": 5.0}),
+            ("sync_queue", {"sync_queue": 5}),
+            ("'sonar' is not one of depth_image, point_cloud", {"input": "depth_image"}),
+            ("min_depth = 50.0 must be smaller than max_depth = 5.0", {"min_depth": 0.5}),
+        ):
+            assert not change_state(domain, Transition.TRANSITION_CONFIGURE)
+            diagnosis.wait(ERROR, reason)
+            assert set_parameters(domain, **mend) == [""]
         assert change_state(domain, Transition.TRANSITION_CONFIGURE)
         assert node.running
 

@@ -105,6 +105,8 @@ class ParameterGuard:
             if spec.change == UNCONFIGURED and not self._is_unconfigured():
                 return f"{spec.name} is taken when the node is configured: clean up first (lifecycle transition)"
             values[spec.name] = change.value
+        if combination_problem(self._values) is not None:
+            return None  # wrong since the start, and the node is waiting to be mended, one parameter after the other
         return combination_problem(values)
 
     def _adopt(self, changes: list[Parameter]) -> None:
