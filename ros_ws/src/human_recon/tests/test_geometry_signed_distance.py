@@ -6,7 +6,15 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from human_recon.geometry.signed_distance import closest_points, penetration, winding_number
+from human_recon.body.lbs import pose_body
+from human_recon.body.model import default_body_model
+from human_recon.body.state import BodyState
+from human_recon.geometry.signed_distance import (
+    closest_points,
+    penetration,
+    winding_number,
+    winding_number_reference,
+)
 
 BOX = trimesh.creation.box(extents=(2.0, 1.0, 0.5))
 HALF = np.array([1.0, 0.5, 0.25])
@@ -30,7 +38,23 @@ def test_winding_number_tells_inside_from_outside(point):
     if np.abs(np.abs(point) - HALF).min() < 1e-6:
         return
     inside = bool((np.abs(point) < HALF).all())
-    assert winding_number(point[None], BOX.vertices, BOX.faces)[0] == pytest.approx(float(inside), abs=1e-6)
+    assert winding_number(point[None], BOX.vertices, BOX.faces)[0] == inside
+    assert winding_number_reference(point[None], BOX.vertices, BOX.faces)[0] == pytest.approx(float(inside), abs=1e-6)
+
+
+def test_crossings_agree_with_solid_angles_on_a_posed_body():
+    """A body with its forearm through its belly, so that some points are inside twice."""
+    model = default_body_model()
+    pose = np.zeros((24, 3))
+    pose[16, 2], pose[16, 1], pose[18, 1] = -1.0, -0.6, -2.0
+    vertices = pose_body(model, BodyState(np.zeros(10), pose, np.zeros(3))).vertices.astype(np.float64)
+    rng = np.random.default_rng(0)
+    points = vertices[rng.choice(len(vertices), 150)] + rng.normal(0, 0.04, (150, 3))
+    expected = winding_number_reference(points, vertices, model.faces)
+    clear = np.abs(expected - np.rint(expected)) < 1e-3
+    assert clear.mean() > 0.95
+    assert set(np.rint(expected[clear])) >= {0.0, 1.0}
+    np.testing.assert_array_equal(winding_number(points, vertices, model.faces)[clear], np.rint(expected[clear]))
 
 
 def test_overlapping_shells_count_twice_where_they_overlap():

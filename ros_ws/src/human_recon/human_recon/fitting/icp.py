@@ -6,7 +6,10 @@ shape and translation. What a single depth view adds:
 - only the part of the mesh that the camera sees may explain a measurement (z-buffer visibility);
 - a visible vertex in front of measured background contradicts the free space in front of that background, and is drawn
   sideways into the person's mask; one behind another person or in front of no reading costs nothing;
-- nothing sinks into the floor, and somebody stands on it.
+- measurements that the body does not cover draw its outline towards them: flat backs and chests would slide sideways
+  at no cost under point-to-plane distances alone;
+- nothing sinks into the floor, and somebody stands on it;
+- the skin lies some millimetres inside what is measured: people wear clothes, hair and shoes.
 
 Distances are point-to-plane with the mean of the two surfaces' normals (Rusinkiewicz, A Symmetric Objective Function
 for ICP, SIGGRAPH 2019), with a weak point-to-point part against sliding, under a Geman-McClure robustifier whose scale
@@ -26,7 +29,9 @@ from scipy.spatial import cKDTree
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.measure import stature
+from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
+from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.fitting.kinematics import (
     PARAMETERS,
     ROTATIONS,
@@ -35,7 +40,7 @@ from human_recon.fitting.kinematics import (
     Linearisation,
     retract,
 )
-from human_recon.fitting.observation import Observation, features
+from human_recon.fitting.observation import Observation, features, nearest_pixel
 from human_recon.fitting.priors import PoseMixture, Residuals, joint_limit_residuals, shape_residuals
 from human_recon.geometry.normals import vertex_normals
 from human_recon.geometry.rasterizer import rasterize, visible_vertices
@@ -48,12 +53,13 @@ class IcpConfig:
     """Weights and lengths of the registration; metres and radians."""
 
     headings: int = 8  # starting headings around the compass
-    finalists: int = 3  # starts that are refined
+    finalists: int = 4  # starts that are refined
     coarse_iterations: int = 12
     fine_iterations: int = 30
+    tracking_iterations: int = 10  # from the previous frame
     coarse_points: int = 250  # correspondences in each direction
     fine_points: int = 800
-    measurements: float = 300.0  # independent measurements that all correspondences together count as
+    measurements: float = 800.0  # independent measurements that all correspondences together count as
     sigma: float = 0.015  # of a measurement, clothing included, at 1 m ...
     sigma_growth: float = 0.0025  # ... growing with the square of the depth
     robust_start: float = 0.25  # Geman-McClure scale, first iteration
@@ -61,9 +67,13 @@ class IcpConfig:
     point_to_point: float = 0.15  # share of the isotropic part
     pose_weight: float = 0.6
     shape_weight: float = 1.0
-    silhouette_sigma: float = 0.03
+    silhouette_sigma: float = 0.02
+    clothing: float = 0.008  # the measured surface lies outside the skin by this much ...
+    hair: float = 0.025  # by this much on the scalp ...
+    shoes: float = 0.02  # and the floor under it by this much
     free_space_margin: float = 0.08  # in front of the background by more than this is free space violated
-    floor_sigma: float = 0.02
+    floor_sigma: float = 0.01
+    sole_height: float = 0.08  # below this height above the floor a foot and the floor look the same
     penetration_sigma: float = 0.004
     damping: float = 0.5
     max_turn: float = 0.35  # of one joint in one iteration
@@ -87,7 +97,7 @@ class _Matches:
     targets: np.ndarray  # [M, 3]
     normals: np.ndarray  # [M, 3]
     weights: np.ndarray  # [M] measurements each one counts as
-    outside_ids: np.ndarray  # [S] vertices that violate free space
+    outside_ids: np.ndarray  # [S] vertices that belong elsewhere in the image: in free space, or short of the outline
     outside_targets: np.ndarray  # [S, 3]
     outside_weights: np.ndarray  # [S]
 
@@ -104,18 +114,20 @@ class IcpFitter:
         self._faces = faces
         foot = np.isin(np.argmax(self.model.weights, axis=1), (7, 8, 10, 11))
         left = self.model.v_template[:, 0] > 0
+        self._thickness = np.where(_scalp(self.model), self.config.hair, self.config.clothing)  # [V]
         self._feet = (np.flatnonzero(foot & left), np.flatnonzero(foot & ~left))
 
     # -- public ------------------------------------------------------------------------------------------------------
 
     def fit(self, observation: Observation, previous: BodyState | None = None) -> Fit:
-        """Register from scratch, or also from a previous state of the same person (which then saves the search)."""
+        """Register from scratch, or from a recent state of the same person, which saves the search."""
         config = self.config
-        starts = [previous] if previous is not None else self.starting_states(observation)
-        coarse = []
-        for start in starts:
-            fit = self._iterate(start, observation, config.coarse_iterations, config.coarse_points, config.robust_start, 0.12)
-            coarse.append(fit)
+        if previous is not None:
+            return self.refine(previous, observation, iterations=config.tracking_iterations)
+        coarse = [
+            self._iterate(start, observation, config.coarse_iterations, config.coarse_points, config.robust_start, 0.12)
+            for start in self.starting_states(observation)
+        ]
         coarse.sort(key=lambda f: f.energy)
         fine = [self.refine(fit.state, observation) for fit in coarse[: config.finalists]]
         return min(fine, key=lambda f: f.energy)
@@ -243,6 +255,8 @@ class IcpFitter:
             empty = np.zeros(0, np.int64)
             return _Matches(empty, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), empty, np.zeros((0, 3)), np.zeros(0))
 
+        half = 0.5 * config.measurements
+
         # Scan to mesh: every measurement is explained by something seen.
         scan = np.linspace(0, len(observation.points) - 1, min(count, len(observation.points))).astype(int)
         scan_points, scan_normals = observation.points[scan], observation.normals[scan]
@@ -259,32 +273,42 @@ class IcpFitter:
         in_free_space = ~own & (measured > vertices[seen, 2] + config.free_space_margin)
         # Just outside the outline, in front of the floor or a wall that touches the person, is outside as well.
         beside = ~own & ~in_free_space & (measured > vertices[seen, 2] - 0.05) & ~observation.others[row, column]
-        outside = seen[in_free_space | beside]
-        outside_row, outside_column = row[in_free_space | beside], column[in_free_space | beside]
-        target_row = observation.nearest_own[0, outside_row, outside_column]
-        target_column = observation.nearest_own[1, outside_row, outside_column]
-        depth = vertices[outside, 2]
-        outside_targets = np.stack(
-            [
-                (target_column - camera.cx) / camera.fx * depth,
-                (target_row - camera.cy) / camera.fy * depth,
-                depth,
-            ],
-            axis=-1,
-        )
+        misplaced = in_free_space | beside
+        if observation.floor is not None:
+            # The lowest centimetres of feet are cut off with the floor: nothing says that soles are misplaced.
+            misplaced &= observation.floor.height(vertices[seen]) > config.sole_height
+        outside, outside_row, outside_column = seen[misplaced], row[misplaced], column[misplaced]
+        target = observation.nearest_own[outside_row, outside_column]
+        # Both outlines are only known to a pixel.
+        slack = vertices[outside, 2] / camera.fx
+        outside_targets = _relax(_at_depth(target, vertices[outside, 2], camera), vertices[outside], slack)
+        outside_weights = np.full(len(outside), half / len(seen))
+
+        # What is measured but not covered by the body, beyond what clothes and hair add, draws its outline outwards.
+        covered = raster.depth > 0
+        bare = np.flatnonzero(observation.mask & ~covered)
+        bare = bare[np.linspace(0, len(bare) - 1, min(count // 2, len(bare))).astype(int)]
+        edge = nearest_pixel(covered).ravel()[bare]
+        edge_vertices = self._faces[raster.face.ravel()[edge], 0]
+        edge_targets = _at_depth(bare, vertices[edge_vertices, 2], camera)
+        edge_targets = _relax(edge_targets, vertices[edge_vertices], self._thickness[edge_vertices])
+        share = half * (observation.mask & ~covered).sum() / observation.mask.sum()
+        outside = np.concatenate([outside, edge_vertices])
+        outside_targets = np.concatenate([outside_targets, edge_targets])
+        outside_weights = np.concatenate([outside_weights, np.full(len(bare), share / max(len(bare), 1))])
         inside = seen[own]
         match = observation.tree.query(features(vertices[inside], normals[inside]))[1]
 
         ids = np.concatenate([explained_by, inside])
         targets = np.concatenate([scan_points, observation.points[match]])
         target_normals = np.concatenate([scan_normals, observation.normals[match]])
+        targets = targets - self._thickness[ids, None] * target_normals
         mean_normals = target_normals + normals[ids]
         length = np.linalg.norm(mean_normals, axis=-1, keepdims=True)
         mean_normals = np.where(length > 0.5, mean_normals / np.maximum(length, 1e-9), target_normals)
-        half = 0.5 * config.measurements
         weights = np.concatenate([np.full(len(scan), half / len(scan)), np.full(len(inside), half / len(seen))])
         return _Matches(
-            ids, targets, mean_normals, weights, outside, outside_targets, np.full(len(outside), half / len(seen))
+            ids, targets, mean_normals, weights, outside, outside_targets, outside_weights
         )
 
     def _data_residuals(self, linear: Linearisation, matches: _Matches, robust: float) -> tuple[Residuals, float]:
@@ -332,7 +356,7 @@ class IcpFitter:
         assert floor is not None
         heights = [floor.height(vertices[foot]) for foot in self._feet]
         soles = np.array([foot[np.argmin(height)] for foot, height in zip(self._feet, heights, strict=True)])
-        sole_heights = np.array([height.min() for height in heights])
+        sole_heights = np.array([height.min() for height in heights]) - self.config.shoes
         lower = int(np.argmin(sole_heights))
         active = [i for i in range(2) if sole_heights[i] < 0.0 or i == lower]
         linear = self.kinematics.surface(state, soles[active])
@@ -360,6 +384,26 @@ class IcpFitter:
         slope = np.array([stature(self.model, np.eye(10)[k]) - base for k in range(10)])
         betas = slope * (target - base) / float(slope @ slope)
         return np.clip(betas, -3.0, 3.0)
+
+
+def _scalp(model: BodyModel) -> np.ndarray:
+    """Where hair grows: the upper and rear half of the head, [V] bool."""
+    head = np.argmax(model.weights, axis=1) == 15
+    offset = model.v_template - model.v_template[head].mean(0)
+    return head & (offset[:, 1] - 0.7 * offset[:, 2] > 0.0)
+
+
+def _at_depth(pixels: np.ndarray, depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
+    """Points [N, 3] at ``depth`` [N] on the rays of flat pixel indices [N]."""
+    row, column = np.divmod(pixels, camera.width)
+    return np.stack([(column - camera.cx) / camera.fx * depth, (row - camera.cy) / camera.fy * depth, depth], axis=-1)
+
+
+def _relax(targets: np.ndarray, points: np.ndarray, slack: np.ndarray) -> np.ndarray:
+    """Targets [N, 3] moved towards ``points`` [N, 3] by ``slack`` [N]: nearer than that there is nothing to gain."""
+    gap = points - targets
+    distance = np.linalg.norm(gap, axis=-1)
+    return targets + gap * np.minimum(1.0, slack / np.maximum(distance, 1e-9))[:, None]
 
 
 def _standing_pose() -> np.ndarray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from human_recon.camera.intrinsics import CameraIntrinsics
@@ -19,6 +19,20 @@ def features(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     return np.concatenate([points, NORMAL_SCALE * normals], axis=-1)
 
 
+def nearest_pixel(mask: np.ndarray) -> np.ndarray:
+    """Flat index [H, W] int64 of the nearest True pixel of ``mask`` [H, W]; -1 everywhere if there is none."""
+    if not mask.any():
+        return np.full(mask.shape, -1, np.int64)
+    # OpenCV labels the Voronoi cell of every zero pixel, in its own numbering.
+    labels = cv2.distanceTransformWithLabels(
+        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )[1]
+    index = np.zeros(int(labels.max()) + 1, np.int64)
+    own = np.flatnonzero(mask)
+    index[labels.ravel()[own]] = own
+    return index[labels]
+
+
 @dataclass(frozen=True)
 class Observation:
     """One person's measured surface and the image around it, at the working resolution."""
@@ -27,7 +41,7 @@ class Observation:
     depth: np.ndarray  # [H, W] metres, 0 = no reading
     mask: np.ndarray  # [H, W] bool, this person's pixels
     others: np.ndarray  # [H, W] bool, other people's pixels
-    nearest_own: np.ndarray  # [2, H, W] row and column of the nearest pixel of the mask
+    nearest_own: np.ndarray  # [H, W] flat index of the nearest pixel of the mask
     points: np.ndarray  # [N, 3] measured surface, evenly spread over the image
     normals: np.ndarray  # [N, 3]
     tree: cKDTree  # over features(points, normals)
@@ -45,6 +59,7 @@ def observe(
     up: np.ndarray,
     *,
     width: int = 320,
+    margin: float = 0.35,
     max_points: int = 3000,
 ) -> Observation:
     """Collect what a fit needs of one person.
@@ -57,37 +72,39 @@ def observe(
         intrinsics: of the images above, undistorted.
         floor: the floor, if known.
         up: [3] against gravity.
-        width: images are thinned to at most this many columns.
+        width: images are thinned to at most this many columns,
+        margin: and cut to the person with this much around, metres.
         max_points: as is the measured surface to this many points.
     """
     stride = max(1, -(-intrinsics.width // width))
-    small_mask = mask[::stride, ::stride]
-    depth = points[::stride, ::stride, 2]
-    # Pixel i of the thinned image is pixel stride * i of the full one.
+    rows, columns = np.nonzero(mask)
+    border = int(margin * intrinsics.fx / float(np.median(points[rows, columns, 2]))) if len(rows) else 0
+    top, left = (max(0, int(i.min()) - border) if len(i) else 0 for i in (rows, columns))
+    bottom, right = (int(i.max()) + border + 1 if len(i) else 1 for i in (rows, columns))
+    window = (slice(top, bottom, stride), slice(left, right, stride))
+    small_mask = np.ascontiguousarray(mask[window])
+    depth = np.ascontiguousarray(points[..., 2][window])
+    # Pixel i of the window is pixel first + stride * i of the full image.
     small = replace(
         intrinsics,
         width=depth.shape[1],
         height=depth.shape[0],
         fx=intrinsics.fx / stride,
         fy=intrinsics.fy / stride,
-        cx=intrinsics.cx / stride,
-        cy=intrinsics.cy / stride,
+        cx=(intrinsics.cx - left) / stride,
+        cy=(intrinsics.cy - top) / stride,
         distortion_model="none",
         distortion=np.zeros(0),
     )
     usable = np.flatnonzero((mask & (np.abs(normals).sum(-1) > 0)).ravel())
     usable = usable[np.linspace(0, len(usable) - 1, min(max_points, len(usable))).astype(int)]
     chosen, chosen_normals = points.reshape(-1, 3)[usable], normals.reshape(-1, 3)[usable]
-    if small_mask.any():
-        nearest = distance_transform_edt(~small_mask, return_distances=False, return_indices=True)
-    else:
-        nearest = np.indices(small_mask.shape)
     return Observation(
         intrinsics=small,
-        depth=np.ascontiguousarray(depth),
-        mask=np.ascontiguousarray(small_mask),
-        others=np.ascontiguousarray((everybody & ~mask)[::stride, ::stride]),
-        nearest_own=nearest,
+        depth=depth,
+        mask=small_mask,
+        others=np.ascontiguousarray((everybody & ~mask)[window]),
+        nearest_own=nearest_pixel(small_mask),
         points=chosen,
         normals=chosen_normals,
         tree=cKDTree(features(chosen, chosen_normals)),

@@ -1,21 +1,37 @@
 """Signed distance from points to a closed triangle mesh.
 
-Inside or outside is decided by the generalised winding number (Jacobson et al., SIGGRAPH 2013), which stays right where
-a posed body intersects itself at armpits and thighs and where the normal of the nearest face would lie.
+Inside or outside is decided by the winding number, which stays right where a posed body intersects itself at armpits
+and thighs and where the normal of the nearest face would lie.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 
 def winding_number(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Winding number [N] of a mesh (``vertices`` [V, 3], counter-clockwise ``faces`` [F, 3]) about ``points`` [N, 3].
+    """Winding number [N] of a closed mesh (``vertices`` [V, 3], counter-clockwise ``faces`` [F, 3]) about ``points``.
 
-    1 inside, 0 outside, 2 where the mesh overlaps itself.
+    1 inside, 0 outside, 2 where the mesh overlaps itself. Counted as the signed crossings of the ray from each point
+    towards +z; the faces are sorted into a grid over x and y, so that only those near the ray are looked at.
     """
-    return _winding_number(_f64(points), _f64(vertices), np.ascontiguousarray(faces, np.int64))
+    points = np.array(points, np.float64)
+    # A ray through a vertex or along an edge would cross twice or never: none passes through these.
+    points[:, :2] += 1e-9 * np.array([0.7548776662, 0.5698402910])
+    return _signed_crossings(points, _f64(vertices), np.ascontiguousarray(faces, np.int64), 64)
+
+
+def winding_number_reference(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """The definition: the sum of the faces' signed solid angles over 4 pi (van Oosterom and Strackee, 1983), [N]."""
+    total = np.zeros(len(points))
+    for n, point in enumerate(points):
+        a, b, c = (vertices[faces[:, k]] - point for k in range(3))
+        la, lb, lc = (np.linalg.norm(x, axis=1) for x in (a, b, c))
+        triple = (a * np.cross(b, c)).sum(1)
+        scale = la * lb * lc + (a * b).sum(1) * lc + (b * c).sum(1) * la + (c * a).sum(1) * lb
+        total[n] = 2.0 * np.arctan2(triple, scale).sum() / (4.0 * np.pi)
+    return total
 
 
 def closest_points(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +51,7 @@ def penetration(
     near = np.flatnonzero(((points > low) & (points < high)).all(-1))
     if len(near) == 0:
         return near, np.zeros(0), np.zeros((0, 3))
-    inside = near[winding_number(points[near], vertices, faces) > 0.5]
+    inside = near[winding_number(points[near], vertices, faces) > 0]
     exits, _ = closest_points(points[inside], vertices, faces)
     return inside, np.linalg.norm(points[inside] - exits, axis=-1), exits
 
@@ -44,34 +60,50 @@ def _f64(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, np.float64)
 
 
-@njit(cache=True, parallel=True)
-def _winding_number(points, vertices, faces):
-    """Sum of signed solid angles of all faces over 4 pi (van Oosterom and Strackee, 1983)."""
-    result = np.empty(points.shape[0])
-    for n in prange(points.shape[0]):
-        total = 0.0
-        for f in range(faces.shape[0]):
-            a0 = vertices[faces[f, 0], 0] - points[n, 0]
-            a1 = vertices[faces[f, 0], 1] - points[n, 1]
-            a2 = vertices[faces[f, 0], 2] - points[n, 2]
-            b0 = vertices[faces[f, 1], 0] - points[n, 0]
-            b1 = vertices[faces[f, 1], 1] - points[n, 1]
-            b2 = vertices[faces[f, 1], 2] - points[n, 2]
-            c0 = vertices[faces[f, 2], 0] - points[n, 0]
-            c1 = vertices[faces[f, 2], 1] - points[n, 1]
-            c2 = vertices[faces[f, 2], 2] - points[n, 2]
-            la = np.sqrt(a0 * a0 + a1 * a1 + a2 * a2)
-            lb = np.sqrt(b0 * b0 + b1 * b1 + b2 * b2)
-            lc = np.sqrt(c0 * c0 + c1 * c1 + c2 * c2)
-            triple = a0 * (b1 * c2 - b2 * c1) + a1 * (b2 * c0 - b0 * c2) + a2 * (b0 * c1 - b1 * c0)
-            scale = (
-                la * lb * lc
-                + (a0 * b0 + a1 * b1 + a2 * b2) * lc
-                + (b0 * c0 + b1 * c1 + b2 * c2) * la
-                + (c0 * a0 + c1 * a1 + c2 * a2) * lb
-            )
-            total += 2.0 * np.arctan2(triple, scale)
-        result[n] = total / (4.0 * np.pi)
+@njit(cache=True, nogil=True)
+def _signed_crossings(points, vertices, faces, cells):
+    x0, y0 = vertices[:, 0].min(), vertices[:, 1].min()
+    sx = (vertices[:, 0].max() - x0) / cells + 1e-12
+    sy = (vertices[:, 1].max() - y0) / cells + 1e-12
+    # Compressed lists of the faces over each cell: count, then fill.
+    start = np.zeros(cells * cells + 1, np.int64)
+    box = np.empty((faces.shape[0], 4), np.int64)
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        box[f, 0] = int((min(vertices[a, 0], vertices[b, 0], vertices[c, 0]) - x0) / sx)
+        box[f, 1] = min(int((max(vertices[a, 0], vertices[b, 0], vertices[c, 0]) - x0) / sx), cells - 1)
+        box[f, 2] = int((min(vertices[a, 1], vertices[b, 1], vertices[c, 1]) - y0) / sy)
+        box[f, 3] = min(int((max(vertices[a, 1], vertices[b, 1], vertices[c, 1]) - y0) / sy), cells - 1)
+        for i in range(box[f, 0], box[f, 1] + 1):
+            for j in range(box[f, 2], box[f, 3] + 1):
+                start[i * cells + j + 1] += 1
+    for k in range(cells * cells):
+        start[k + 1] += start[k]
+    fill = start[:-1].copy()
+    members = np.empty(start[-1], np.int64)
+    for f in range(faces.shape[0]):
+        for i in range(box[f, 0], box[f, 1] + 1):
+            for j in range(box[f, 2], box[f, 3] + 1):
+                members[fill[i * cells + j]] = f
+                fill[i * cells + j] += 1
+    result = np.zeros(points.shape[0], np.int64)
+    for n in range(points.shape[0]):
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        i, j = int(np.floor((x - x0) / sx)), int(np.floor((y - y0) / sy))
+        if i < 0 or i >= cells or j < 0 or j >= cells:
+            continue
+        for k in range(start[i * cells + j], start[i * cells + j + 1]):
+            f = members[k]
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            ax, ay = vertices[a, 0] - x, vertices[a, 1] - y
+            bx, by = vertices[b, 0] - x, vertices[b, 1] - y
+            cx, cy = vertices[c, 0] - x, vertices[c, 1] - y
+            wa, wb, wc = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
+            if (wa > 0.0 and wb > 0.0 and wc > 0.0) or (wa < 0.0 and wb < 0.0 and wc < 0.0):
+                area = wa + wb + wc
+                if (wa * vertices[a, 2] + wb * vertices[b, 2] + wc * vertices[c, 2]) / area > z:
+                    # An outward normal towards +z: the ray leaves the body here.
+                    result[n] += 1 if area > 0.0 else -1
     return result
 
 
@@ -103,7 +135,7 @@ def _closest_on_triangle(p, a, b, c):
     return a + ab * (vb * scale) + ac * (vc * scale)
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def _closest_points(points, vertices, faces):
     # A face is farther than its centre's distance less its radius: most are skipped after one subtraction.
     centres = np.empty((faces.shape[0], 3))
@@ -115,7 +147,7 @@ def _closest_points(points, vertices, faces):
         radii[f] = np.sqrt(max(((a - centre) ** 2).sum(), ((b - centre) ** 2).sum(), ((c - centre) ** 2).sum()))
     nearest = np.empty((points.shape[0], 3))
     index = np.empty(points.shape[0], np.int64)
-    for n in prange(points.shape[0]):
+    for n in range(points.shape[0]):
         best = np.inf
         for f in range(faces.shape[0]):
             d0 = centres[f, 0] - points[n, 0]
