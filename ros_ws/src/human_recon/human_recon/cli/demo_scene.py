@@ -1,6 +1,6 @@
 """The demo's input: three people in a room, rendered from the open body, with the truth known.
 
-A person stands and waves, one walks past, one stands with arms down. The camera is of the structured light
+One person talks with an arm, one walks past, one stands with arms down. The camera is of the structured light
 kind, on a robot's mast: its disparity is quantised, depth is in whole millimetres, and borders of objects are lost.
 """
 
@@ -50,7 +50,7 @@ class DemoPerson:
     start: tuple[float, float]  # x, z in metres
     velocity: tuple[float, float]  # x, z in metres per second
     heading: float  # radians about y; 0 = facing the camera
-    motion: str  # walking | waving | standing
+    motion: str  # walking | gesturing | standing
     shirt: tuple[int, int, int]
     trousers: tuple[int, int, int]
 
@@ -64,7 +64,7 @@ class DemoFrame:
 
 
 PEOPLE = (
-    DemoPerson((0.9, -0.4, 0.3), (-0.85, 2.75), (0.0, 0.0), 0.35, "waving", (196, 84, 74), (58, 66, 92)),
+    DemoPerson((0.9, -0.4, 0.3), (-0.85, 2.75), (0.0, 0.0), 0.35, "gesturing", (196, 84, 74), (58, 66, 92)),
     DemoPerson((-0.7, 0.5, -0.2), (-0.45, 3.6), (0.42, 0.0), 1.35, "walking", (92, 140, 196), (74, 70, 66)),
     DemoPerson((0.1, 0.9, 0.4), (0.95, 2.45), (0.0, 0.0), -0.5, "standing", (214, 196, 120), (96, 84, 104)),
 )
@@ -128,11 +128,10 @@ def _pose(motion: str, time: float) -> np.ndarray:
         pose[_RIGHT_KNEE, 0] = 0.12 + 0.5 * max(0.0, math.sin(phase - 1.9 + math.pi))
         swing = np.array([-stride, stride]) * 0.9
         elbow = np.array([0.45, 0.45])
-    elif motion == "waving":
+    elif motion == "gesturing":
         pose[_LEFT_HIP, 2], pose[_RIGHT_HIP, 2] = 0.06, -0.06
-        lower[1] = -0.55
-        elbow[1] = 0.0
-        pose[_RIGHT_ELBOW] = [0.0, 0.0, -(0.95 + 0.35 * math.sin(2 * math.pi * 1.1 * time))]
+        lower[1] = 1.0 + 0.15 * math.sin(2 * math.pi * 0.7 * time)
+        pose[_RIGHT_ELBOW] = [0.0, 0.5, -(0.8 + 0.3 * math.sin(2 * math.pi * 0.7 * time))]
         pose[_NECK, 2] = 0.08
     else:
         sway = math.sin(2 * math.pi * 0.3 * time)
