@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.measure import stature
@@ -36,6 +39,7 @@ class PipelineConfig:
     max_people: int = 12  # the nearest ones
     max_residual: float = 0.06  # metres: a body that explains its pixels worse than this is not a person
     min_explained: float = 0.5  # share of a person's pixels that the body must cover
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)  # people fitted at the same time
     warm_start: bool = True  # start from the previous frame's body when the person was known
     warm_residual: float = 0.04  # metres: search again when the previous fit was worse than this
 
@@ -87,9 +91,7 @@ class Pipeline:
             everybody |= hypothesis.mask
         clock.lap("detect")
 
-        known = self._association.match([h.head for h in hypotheses], frame.stamp_ns)
-        candidates = []
-        for hypothesis, before in zip(hypotheses, known, strict=True):
+        def candidate(hypothesis: PersonHypothesis, before: Known | None) -> _Candidate:
             observation = observe(
                 detection.points,
                 detection.normals,
@@ -99,13 +101,19 @@ class Pipeline:
                 surroundings.floor,
                 surroundings.up,
             )
-            candidates.append(_Candidate(hypothesis, observation, before, self._fit(observation, before)))
+            return _Candidate(hypothesis, observation, before, self._fit(observation, before))
+
+        known = self._association.match([h.head for h in hypotheses], frame.stamp_ns)
+        # One thread per person; BLAS' own threads would wait for each other on matrices this small.
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self.config.workers) as pool:
+            candidates = list(pool.map(candidate, hypotheses, known))
         candidates = [c for c in self._judge(frame, candidates) if self._is_plausible(c)]
         clock.lap("fit")
 
-        fits = keep_apart(
-            self._fitter, [c.fit for c in candidates], [c.observation for c in candidates], self.config.coherence
-        )
+        with threadpool_limits(limits=1, user_api="blas"):
+            fits = keep_apart(
+                self._fitter, [c.fit for c in candidates], [c.observation for c in candidates], self.config.coherence
+            )
         candidates = [replace(c, fit=fit) for c, fit in zip(candidates, fits, strict=True)]
         clock.lap("coherence")
 

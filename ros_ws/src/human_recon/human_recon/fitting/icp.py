@@ -56,6 +56,7 @@ class IcpConfig:
     finalists: int = 4  # starts that are refined
     coarse_iterations: int = 12
     fine_iterations: int = 30
+    arm_iterations: int = 8  # from each pose that an arm is tried in
     tracking_iterations: int = 10  # from the previous frame
     coarse_points: int = 250  # correspondences in each direction
     fine_points: int = 800
@@ -130,7 +131,7 @@ class IcpFitter:
         ]
         coarse.sort(key=lambda f: f.energy)
         fine = [self.refine(fit.state, observation) for fit in coarse[: config.finalists]]
-        return min(fine, key=lambda f: f.energy)
+        return self._retry_arms(min(fine, key=lambda f: f.energy), observation)
 
     def refine(
         self,
@@ -179,6 +180,23 @@ class IcpFitter:
         joints = self.kinematics.joints(fit.state).jacobian
         covariance = scipy.linalg.inv(fit.information + 1e-9 * np.eye(PARAMETERS))
         return np.sqrt(np.einsum("jap,pq,jaq->j", joints, covariance, joints) / 3.0)
+
+    def _retry_arms(self, fit: Fit, observation: Observation) -> Fit:
+        """Start each arm again from other poses: an arm in the wrong place sees no closest point that would lead it out."""
+        config = self.config
+        for side in (LEFT_ARM, RIGHT_ARM):
+            tries = []
+            for arm in _arm_poses():
+                pose = fit.state.pose.copy()
+                pose[list(side)] = arm if side is LEFT_ARM else arm * np.array([1.0, -1.0, -1.0])
+                start = replace(fit.state, pose=pose)
+                tries.append(
+                    self._iterate(start, observation, config.arm_iterations, config.coarse_points, 0.15, config.robust_end)
+                )
+            best = self.refine(min(tries, key=lambda f: f.energy).state, observation)
+            if best.energy < fit.energy:
+                fit = best
+        return fit
 
     # -- one iteration -----------------------------------------------------------------------------------------------
 
@@ -323,10 +341,12 @@ class IcpFitter:
         # Geman-McClure r^2 / (1 + r^2 / c^2): the weight of its quadratic approximation.
         relax = 1.0 / (1.0 + squared / robust**2)
         weight = matches.weights * relax**2 / sigma**2
-        plane_scale = np.sqrt((1.0 - config.point_to_point) * weight)
-        point_scale = np.sqrt(config.point_to_point * weight)
-        plane_rows = plane_scale[:, None] * np.einsum("ma,map->mp", matches.normals, jacobian)
-        point_rows = point_scale[:, None, None] * jacobian
+        # Both distances at once: the square root of (1 - p) n n^T + p I is (1 - sqrt p) n n^T + sqrt p I.
+        scale, root = np.sqrt(weight), np.sqrt(config.point_to_point)
+        plane = (scale * (1.0 - root))[:, None] * matches.normals
+        rows = (scale * root)[:, None, None] * jacobian
+        rows += plane[:, :, None] * np.einsum("ma,map->mp", matches.normals, jacobian)[:, None, :]
+        values = (scale * root)[:, None] * difference + plane * along[:, None]
         energy = 0.5 * float((matches.weights * squared * relax / sigma**2).sum())
 
         # A shift in the image, at the vertex' own depth.
@@ -338,16 +358,8 @@ class IcpFitter:
         outside_rows = np.sqrt(outside_weight)[:, None, None] * linear.jacobian[count:, :2]
         energy += 0.5 * float((matches.outside_weights * outside_squared * outside_relax).sum()) / config.silhouette_sigma**2
 
-        rows = np.concatenate(
-            [plane_rows, point_rows.reshape(-1, PARAMETERS), outside_rows.reshape(-1, PARAMETERS)]
-        )
-        values = np.concatenate(
-            [
-                plane_scale * along,
-                (point_scale[:, None] * difference).ravel(),
-                (np.sqrt(outside_weight)[:, None] * lateral).ravel(),
-            ]
-        )
+        rows = np.concatenate([rows.reshape(-1, PARAMETERS), outside_rows.reshape(-1, PARAMETERS)])
+        values = np.concatenate([values.ravel(), (np.sqrt(outside_weight)[:, None] * lateral).ravel()])
         return Residuals(rows, values), energy
 
     def _floor_residuals(self, state: BodyState, vertices: np.ndarray, observation: Observation) -> Residuals:
@@ -404,6 +416,27 @@ def _relax(targets: np.ndarray, points: np.ndarray, slack: np.ndarray) -> np.nda
     gap = points - targets
     distance = np.linalg.norm(gap, axis=-1)
     return targets + gap * np.minimum(1.0, slack / np.maximum(distance, 1e-9))[:, None]
+
+
+LEFT_ARM = (13, 16, 18, 20)  # collar, shoulder, elbow, wrist
+RIGHT_ARM = (14, 17, 19, 21)
+
+
+def _arm_poses() -> list[np.ndarray]:
+    """Poses of the left arm [4, 3]: hanging, bent, half raised to the front, to the front, to the side, up."""
+    poses = []
+    for shoulder, elbow in (
+        ((0.0, 0.0, -1.2), -0.2),
+        ((0.0, 0.0, -1.2), -1.6),
+        ((-0.5, -0.5, -0.9), -0.2),
+        ((0.0, -1.3, 0.0), -0.2),
+        ((0.0, 0.0, 0.0), -0.2),
+        ((0.0, 0.0, 1.1), -0.2),
+    ):
+        pose = np.zeros((4, 3))
+        pose[1], pose[2, 1] = shoulder, elbow
+        poses.append(pose)
+    return poses
 
 
 def _standing_pose() -> np.ndarray:

@@ -37,6 +37,7 @@ class GeometricDetectorConfig:
     max_on_wall: float = 0.5  # share of a person's pixels that may lie in the plane of a wall
     fragment_distance: float = 0.35  # a piece cut off by an occluder belongs to whom it is this near to, on the floor
     fragment_min_area: float = 0.005
+    fragment_drop: float = 0.35  # a "head" this much lower than somebody's within that distance is their knee or hand
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,17 @@ class GeometricDetector:
             k
             for k, pixels in members.items()
             if area[k] > config.min_area and self._is_person(points, heights, pixels, surroundings)
+        ]
+        centre = {k: np.median(plan[members[k]], axis=0) for k in people}
+        top = {k: float(heights.ravel()[members[k]].max()) for k in people}
+        people = [
+            k
+            for k in people
+            if not any(
+                np.linalg.norm(centre[k] - centre[other]) < config.fragment_distance
+                and top[k] < top[other] - config.fragment_drop
+                for other in people
+            )
         ]
         for k, pixels in members.items():
             if k not in people and area[k] < 0.3:
