@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -110,7 +109,7 @@ def entries(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def run_cli(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run_cli(*words: str | Path, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     return subprocess.run(
         [sys.executable, "-m", "human_recon.cli.main", *map(str, words)],
@@ -118,7 +117,7 @@ def run_cli(*words: str | Path, cwd: Path | None = None) -> subprocess.Completed
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
     )
 
 
@@ -204,6 +203,20 @@ def test_interruption_leaves_nothing_and_keeps_the_earlier_result(stand_ins, seq
     assert {name: (out / name).read_bytes() for name in entries(out)} == before
     assert {path.name for path in tmp_path.iterdir()} == {"out", "sequence.npz"}
     assert capsys.readouterr().err.rstrip().endswith("human-recon: interrupted")
+
+
+def test_interruption_inside_compiled_code_is_an_interruption(stand_ins, one, tmp_path, monkeypatch, capsys):
+    """numba turns the KeyboardInterrupt of a signal into a SystemError caused by it."""
+
+    def interrupted(self: object, frame: Frame) -> People:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise SystemError("returned a result with an exception set") from interrupt
+
+    monkeypatch.setattr(StandInPipeline, "process", interrupted)
+    assert main(["reconstruct", str(one), "-o", str(tmp_path / "out")]) == 130
+    assert "human-recon: interrupted" in capsys.readouterr().err
 
 
 def test_input_that_breaks_off_leaves_nothing(stand_ins, tmp_path, monkeypatch, capsys):
@@ -460,23 +473,19 @@ def _has_ros() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("rclpy", "human_recon_msgs"))
 
 
-@pytest.mark.parametrize(
-    "ros",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=[pytest.mark.ros, pytest.mark.skipif(not _has_ros(), reason="rclpy or human_recon_msgs is missing")],
-        ),
-    ],
-)
-def test_demo_finds_its_people(tmp_path, ros):
-    start = time.monotonic()
-    result = run_cli("demo", "-o", tmp_path / "demo", "--seconds", "0.4", *([] if ros else ["--no-ros"]))
+@pytest.mark.slow
+@pytest.mark.ros
+def test_demo_finds_its_people(tmp_path):
+    """The whole demo: through the node and the player as processes where ROS 2 is there, else directly."""
+    result = run_cli("demo", "-o", tmp_path / "demo", "--seconds", "0.4", timeout=400)
     assert result.returncode == 0, result.stderr
-    assert ("starting the perception node" in result.stderr) == ros
-    assert time.monotonic() - start < 110
+    assert ("starting the perception node" in result.stderr) == _has_ros()
     assert {"people.json", "overlay.png", "recording"} == {path.name for path in (tmp_path / "demo").iterdir()}
     content = json.loads((tmp_path / "demo" / "people.json").read_text())
-    assert content["frames"] and all(len(frame["people"]) == 3 for frame in content["frames"])
-    assert "not found" not in result.stdout and "0 found that are not there" in result.stdout
+    counts = [len(frame["people"]) for frame in content["frames"]]
+    assert counts and all(2 <= count <= 4 for count in counts)
+    report = result.stdout.splitlines()
+    for who in ("gesturing", "standing"):
+        line = next(line for line in report if line.strip().startswith(who))
+        assert f"found in {len(counts)}/{len(counts)} frames" in line
+        assert int(line.split("pelvis ")[1].split(" mm")[0]) < 60

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _RESULT_NAMES = ("people.json", "overlay.png", "recording")
 _RATE = 10.0  # frames per second of the recording
 _LONGEST_PLAY = 20.0  # seconds: a slow machine skips frames instead, as a node does
+_LONGEST_FRAME = 2.0  # seconds of that for one frame
 _NODE_START = 60.0  # seconds to wait for the node
 _FIRST_FRAME = 300.0  # seconds to wait for a result: the first one may include compiling everything
 _MATCH = 0.5  # metres between true and found pelvis to count as found
@@ -137,7 +138,7 @@ def _slowdown(first: float, count: int) -> float:
 
     The first frame, with nothing known and code to load, takes several times longer than those that follow.
     """
-    return 1.0 if first < 1.0 else max(1.0, _LONGEST_PLAY * _RATE / count)
+    return 1.0 if first < 1.0 else max(1.0, min(_LONGEST_PLAY / count, _LONGEST_FRAME) * _RATE)
 
 
 def _through_the_node(recording: Path, scene: list[DemoFrame], scratch: Path) -> list[People]:
