@@ -146,10 +146,10 @@ def _pose_one(
                 moved = position[parent, a]
                 for b in range(3):
                     moved += world[parent, a, b] * (rest_joints[j, b] - rest_joints[parent, b])
-                    value = 0.0
+                    turned = 0.0
                     for c in range(3):
-                        value += world[parent, a, c] * local[c, b]
-                    world[j, a, b] = value
+                        turned += world[parent, a, c] * local[c, b]
+                    world[j, a, b] = turned
                 position[j, a] = moved
             _add_correctives(j, local, corrective_start, corrective_vertices, corrective_directions, rest)
         for a in range(3):
@@ -193,7 +193,15 @@ def _add_correctives(joint, local, start, moved_vertices, directions, rest):
     offsets = np.empty(count, np.float32)
     for i in range(count):
         offsets[i] = (
-            f0 * d0[i] + f1 * d1[i] + f2 * d2[i] + f3 * d3[i] + f4 * d4[i] + f5 * d5[i] + f6 * d6[i] + f7 * d7[i] + f8 * d8[i]
+            f0 * d0[i]
+            + f1 * d1[i]
+            + f2 * d2[i]
+            + f3 * d3[i]
+            + f4 * d4[i]
+            + f5 * d5[i]
+            + f6 * d6[i]
+            + f7 * d7[i]
+            + f8 * d8[i]
         )
     for e in range(last - first):
         v = 3 * moved_vertices[first + e]

@@ -21,7 +21,7 @@ def pose_body_reference(
     feature = (rotations[1:] - np.eye(3)).reshape(-1)
     rest = shaped + model.posedirs.astype(np.float64) @ feature
 
-    transforms = []  # [4, 4] of each joint, from its own frame to the world
+    transforms: list[np.ndarray] = []  # [4, 4] of each joint, from its own frame to the world
     for j, parent in enumerate(model.parents):
         local = np.eye(4)
         local[:3, :3] = rotations[j]

@@ -1,8 +1,8 @@
 """The body model: template, shape space, skeleton and skinning of SMPL's file layout.
 
-Loper et al., "SMPL: A Skinned Multi-Person Linear Model", SIGGRAPH Asia 2015, equations 2-10: vertices = W(T + B_s(betas)
-+ B_p(pose), J(betas), pose, weights). The same class holds the open body, an official SMPL model and, with 16 joints,
-a hand in MANO's layout.
+Loper et al., "SMPL: A Skinned Multi-Person Linear Model", SIGGRAPH Asia 2015, equations 2-10:
+vertices = W(T + B_s(betas) + B_p(pose), J(betas), pose, weights). The same class holds the open body, an official SMPL
+model and, with 16 joints, a hand in MANO's layout.
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ def surface_patches(model: BodyModel, count: int) -> tuple[np.ndarray, np.ndarra
     vertex = int(np.flatnonzero(own)[model.v_template[own, 1].argmax()])  # top of the head
     while True:
         away = dijkstra(graph, directed=False, indices=vertex, limit=float(nearest.max()))
-        for centre, distance in ((vertex, away),) if own[vertex] else ((vertex, away), (int(mirror[vertex]), away[mirror])):
+        for centre, distance in (
+            ((vertex, away),) if own[vertex] else ((vertex, away), (int(mirror[vertex]), away[mirror]))
+        ):
             centres.append(centre)
             distances.append(distance)
             nearest = np.minimum(nearest, distance)

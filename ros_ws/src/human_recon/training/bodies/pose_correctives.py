@@ -1,9 +1,9 @@
 """Pose correctives: what 24-joint skinning lacks against the fine rig, as SMPL's ``posedirs``.
 
-For every vertex v, least squares over sampled people and poses for the linear map D_v from features (R - I) to an offset
-in the rest pose: minimise sum_n | target_n - LBS_n - M_n D_v f_n |^2 + ridge |D_v|^2, where M_n is the blended rotation
-of the vertex, so that the error counts in the posed body. Only joints whose own rotation leaves an error at the vertex
-may correct it, which keeps the correctives local and sparse.
+For every vertex v, least squares over sampled people and poses for the linear map D_v from features (R - I) to an
+offset in the rest pose: minimise sum_n | target_n - LBS_n - M_n D_v f_n |^2 + ridge |D_v|^2, where M_n is the blended
+rotation of the vertex, so that the error counts in the posed body. Only joints whose own rotation leaves an error at
+the vertex may correct it, which keeps the correctives local and sparse.
 """
 
 from __future__ import annotations
