@@ -9,7 +9,7 @@ export PYTHON HUMAN_RECON_ROS TORCH
 .PHONY: help setup setup-training test lint format demo clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## virtual environment, requirements, ROS 2 messages and package
 	@tools/setup.sh
