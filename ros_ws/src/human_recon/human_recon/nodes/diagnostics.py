@@ -11,6 +11,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+_LONG_FRAME = 5.0  # seconds of work on one frame worth a warning
 _WINDOW = 100  # frames over which latencies are summed up
 _NAMES = {DiagnosticStatus.OK: "ok", DiagnosticStatus.WARN: "warning", DiagnosticStatus.ERROR: "error"}
 
@@ -35,6 +36,7 @@ class Health:
         self._pipeline_error = ""  # newest, cleared by the next good frame
         self._problem = ""  # of the newest frame: rejected, or without readings; cleared by the next good frame
         self._last_input = self._clock()
+        self._working_since: float | None = None
         self._latencies: dict[str, deque[float]] = {}
         self._finished: deque[float] = deque(maxlen=_WINDOW)
 
@@ -53,6 +55,11 @@ class Health:
         with self._lock:
             self._received += 1
             self._last_input = self._clock()
+
+    def working(self, on_a_frame: bool) -> None:
+        """The pipeline was given a frame, or is done with it."""
+        with self._lock:
+            self._working_since = self._clock() if on_a_frame else None
 
     def dropped(self) -> None:
         """A frame was replaced by a newer one before it was looked at."""
@@ -102,6 +109,9 @@ class Health:
                 return DiagnosticStatus.OK, self.lifecycle
             if self._pipeline_error:
                 return DiagnosticStatus.ERROR, f"frame lost: {self._pipeline_error}"
+            if self._working_since is not None and self._clock() - self._working_since > _LONG_FRAME:
+                hint = "" if self._processed else " (the first run on a machine compiles)"
+                return DiagnosticStatus.WARN, f"working on one frame for more than {_LONG_FRAME:g} s{hint}"
             silent = self._clock() - self._last_input
             if silent > input_timeout:
                 return DiagnosticStatus.WARN, f"no input for {input_timeout:g} s on {self.input_topics}"

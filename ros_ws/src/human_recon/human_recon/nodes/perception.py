@@ -299,6 +299,7 @@ class PerceptionNode(LifecycleNode):
             brain, body, markers = self._brain, self._body, self._markers
             if not self._is_current(job) or brain is None or body is None or markers is None:
                 return
+            self._health.working(True)
             try:
                 self._process(job, brain, body, markers)
             except InputError as error:
@@ -309,6 +310,8 @@ class PerceptionNode(LifecycleNode):
                     self._log_failure(error)
             except Exception as error:  # one bad frame must not end perception; the diagnostics turn red
                 self._log_failure(error)
+            finally:
+                self._health.working(False)
 
     def _is_current(self, job: _Job) -> bool:
         return self._active.is_set() and job.generation == self._generation
