@@ -166,13 +166,14 @@ def _through_the_node(recording: Path, scene: list[DemoFrame], scratch: Path) ->
             slowdown = _slowdown(first, len(scene))
             speed = "real time" if slowdown == 1 else f"{1 / slowdown:.2f} of real time"
             _say(f"that took {first:.1f} s; playing the rest in {speed}")
-            progress = Progress("frames back from the node", len(scene))
+            order = {stamp: index for index, stamp in enumerate(sorted(frames), start=1)}
+            progress = Progress("newest frame back from the node", len(scene))
             try:
                 _play(
                     recording,
                     1 / slowdown,
                     scratch,
-                    lambda: progress.step(len(collector.stamps)),
+                    lambda: progress.step(order.get(max(collector.stamps), 0)),
                     "--start-offset",
                     f"{0.5 / _RATE}",
                 )
