@@ -1,5 +1,6 @@
 """How the open body is made: decimation, mirroring, sampling of poses, regressors and pose correctives."""
 
+import cv2
 import numpy as np
 import pytest
 import trimesh
@@ -164,3 +165,15 @@ def test_shipped_body_follows_fresh_people_and_poses():
         errors[name] = float(np.mean(total))
     assert errors["with correctives"] < 0.35 * errors["skinning alone"]
     assert errors["with correctives"] < 1.2e-3
+
+
+def test_picture_of_the_bodies_is_written(tmp_path):
+    from training.bodies.draw_open_body import main
+
+    path = tmp_path / "docs" / "open_body.png"
+    assert main(["--output", str(path)]) == 0
+    picture = cv2.imread(str(path)).astype(int)
+    assert picture.shape[1] == 1350 and path.stat().st_size < 300_000
+    dark = (picture.sum(axis=2) < 700).mean(axis=1)  # every row of pictures shows bodies
+    assert all(rows.max() > 0.1 for rows in np.array_split(dark, 4))
+    assert [entry.name for entry in path.parent.iterdir()] == ["open_body.png"]

@@ -42,10 +42,11 @@ def test_posed_body_matches_the_reference(model):
     check()
 
 
-def test_batch_matches_the_reference(model, rng):
+@pytest.mark.parametrize("parallel", [True, False])
+def test_batch_matches_the_reference(model, rng, parallel):
     sets = [random_parameters(rng, model.joint_count) for _ in range(5)]
     betas, pose, trans = (np.stack(values) for values in zip(*sets, strict=True))
-    vertices, joints = pose_bodies(model, betas, pose, trans)
+    vertices, joints = pose_bodies(model, betas, pose, trans, parallel=parallel)
     for n, parameters in enumerate(sets):
         expected_vertices, expected_joints = pose_body_reference(model, *parameters)
         assert np.abs(vertices[n] - expected_vertices).max() < TOLERANCE

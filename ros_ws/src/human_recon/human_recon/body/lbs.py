@@ -17,6 +17,8 @@ from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
 from human_recon.geometry.rotations import rotvec_to_matrix_single
 
+LEAST_IN_PARALLEL = 4  # bodies; for fewer, waking threads costs more than it saves
+
 
 @dataclass(frozen=True)
 class PosedBody:
@@ -45,8 +47,12 @@ def pose_bodies(
     betas: np.ndarray,  # [N, 10]
     pose: np.ndarray,  # [N, J, 3] axis-angle, radians
     trans: np.ndarray,  # [N, 3] metres
+    parallel: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [N, V, 3] and joints [N, J, 3], float32, of N bodies, in parallel over bodies.
+    """Vertices [N, V, 3] and joints [N, J, 3], float32, of N bodies.
+
+    With ``parallel`` four or more bodies are shared among numba's threads. Set it to False in forked worker processes,
+    where numba's OpenMP threads must not be used, and where several Python threads pose bodies at once.
 
     Raises ValueError for arrays of another shape.
     """
@@ -57,7 +63,8 @@ def pose_bodies(
     vertices = np.empty((count, model.vertex_count, 3), np.float32)
     posed_joints = np.empty((count, joints, 3), np.float32)
     rotations = np.empty((count, joints, 3, 3), np.float32)
-    _pose_many(*_kernel_arrays(model), betas, pose, trans, vertices, posed_joints, rotations)
+    pose_all = _pose_in_parallel if parallel and count >= LEAST_IN_PARALLEL else _pose_in_turn
+    pose_all(*_kernel_arrays(model), betas, pose, trans, vertices, posed_joints, rotations)
     return vertices, posed_joints
 
 
@@ -210,8 +217,22 @@ def _add_correctives(joint, local, start, moved_vertices, directions, rest):
         rest[v + 2] += offsets[3 * e + 2]
 
 
-@numba.njit(cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
-def _pose_many(
+# Two functions, not two compilations of one: numba's cache on disk does not tell those apart.
+@numba.njit(cache=True, nogil=True)
+def _pose_in_turn(
+    parents, template, shapedirs, j_template, j_shapedirs, corrective_start, corrective_vertices, corrective_directions,
+    skin_indices, skin_weights, skin_count, betas, pose, trans, vertices, joints, rotations,
+):  # fmt: skip
+    for n in range(len(betas)):
+        _pose_one(
+            parents, template, shapedirs, j_template, j_shapedirs, corrective_start, corrective_vertices,
+            corrective_directions, skin_indices, skin_weights, skin_count, betas[n], pose[n], trans[n], vertices[n],
+            joints[n], rotations[n],
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True, parallel=True)
+def _pose_in_parallel(
     parents, template, shapedirs, j_template, j_shapedirs, corrective_start, corrective_vertices, corrective_directions,
     skin_indices, skin_weights, skin_count, betas, pose, trans, vertices, joints, rotations,
 ):  # fmt: skip

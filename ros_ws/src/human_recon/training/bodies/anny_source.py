@@ -13,14 +13,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import anny
 import numpy as np
-import torch
-from anny.shape_distribution import SimpleShapeDistribution
 from scipy.spatial.transform import Rotation
 
 from human_recon.body.skeleton import JOINT_COUNT, JOINT_NAMES, MIRROR_JOINTS, PARENTS
 from human_recon.geometry.rotations import rotation_between
+
+try:
+    import anny
+    import torch
+    from anny.shape_distribution import SimpleShapeDistribution
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}: baking bodies needs the training set-up (make setup-training)") from error
 
 TOPOLOGY = "anny-notongue-noeyes"  # closed body surface without loose parts; Anny's own, not its SMPL topologies
 

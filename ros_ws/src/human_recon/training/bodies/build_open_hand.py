@@ -14,16 +14,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import anny
 import numpy as np
-import torch
-from anny.shape_distribution import SimpleShapeDistribution
 from scipy.spatial.transform import Rotation
 
 from human_recon.body.model import HAND_JOINT_NAMES
 from human_recon.geometry.rotations import rotation_between
 from human_recon.resources import share_folder
-from training.bodies.anny_source import to_body_axes
+from training.bodies.anny_source import SimpleShapeDistribution, anny, to_body_axes, torch
 from training.bodies.build_open_body import BETAS, SMALLEST_WEIGHT, shape_error, shape_space
 from training.bodies.decimation import border_vertices, decimate
 from training.bodies.joint_regressor import fit_joint, nearby
