@@ -101,11 +101,11 @@ def test_joint_inside_a_ring_gets_convex_weights():
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     ring = np.stack([np.cos(angle), np.zeros(40), np.sin(angle)], axis=1)
     size = rng.uniform(0.5, 1.5, (200, 1, 1))
-    samples = ring * size + rng.normal(size=(200, 1, 3))
+    samples = ring * size + rng.normal(size=(200, 1, 3)) + 0.02 * rng.normal(size=(200, 40, 3))
     joints = samples.mean(axis=1)
     weights = joint_regressor.fit_joint(samples, joints, np.arange(40))
     assert weights.min() >= 0.0 and weights.sum() == pytest.approx(1.0)
-    assert np.abs(np.einsum("v,svc->sc", weights, samples) - joints).max() < 1e-3
+    assert np.abs(weights - 1.0 / 40).max() < 2e-3
 
 
 def test_joint_that_no_convex_combination_follows_gets_signed_weights():

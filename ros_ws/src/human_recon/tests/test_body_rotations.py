@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
@@ -13,6 +13,7 @@ vectors = arrays(np.float64, (3,), elements=st.floats(-6.0, 6.0))
 scales = st.sampled_from([0.0, 1e-9, 1e-5, 1e-4, 1.0001e-4, 1e-2, 1.0])
 
 
+@settings(deadline=None)  # the first call compiles
 @given(vectors, scales)
 def test_matrix_of_a_rotation_vector_is_scipys(vector, scale):
     expected = Rotation.from_rotvec(scale * vector).as_matrix()
@@ -22,6 +23,7 @@ def test_matrix_of_a_rotation_vector_is_scipys(vector, scale):
     assert np.abs(single - expected).max() < 1e-12
 
 
+@settings(deadline=None)  # the first call compiles
 @given(vectors)
 def test_rotation_vector_of_a_matrix_gives_the_matrix_back(vector):
     matrix = Rotation.from_rotvec(vector).as_matrix()
@@ -39,6 +41,7 @@ def test_shapes_are_kept_and_empty_arrays_pass():
     assert rotations.matrix_to_rotvec(np.zeros((0, 3, 3))).shape == (0, 3)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(vectors, scales)
 def test_left_jacobian_is_the_derivative(vector, scale):
     vector, point, step = scale * vector, np.array([0.3, -0.7, 1.1]), 1e-6
@@ -54,6 +57,7 @@ def test_left_jacobian_is_the_derivative(vector, scale):
     assert np.abs(single - jacobian).max() < 1e-12
 
 
+@settings(deadline=None)  # the first call compiles
 @given(vectors, vectors)
 def test_rotation_between_directions_is_the_smallest(source, target):
     lengths = np.linalg.norm(source), np.linalg.norm(target)
