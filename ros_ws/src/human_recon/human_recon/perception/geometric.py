@@ -32,8 +32,9 @@ class GeometricDetectorConfig:
     min_area: float = 0.10  # frontal area of a visible person
     head_height: tuple[float, float] = (1.0, 2.25)  # top of the head above the floor
     head_width: tuple[float, float] = (0.08, 0.36)  # of the top 20 cm
-    shoulder_width: tuple[float, float] = (0.22, 0.95)  # of the slab 30 to 55 cm below the top
-    shoulder_ratio: float = 1.25  # shoulders are at least this much wider than the head
+    shoulder_width: tuple[float, float] = (0.14, 0.95)  # of the slab 30 to 55 cm below the top
+    shoulder_ratio: float = 1.25  # shoulders are at least this much wider than the head ...
+    profile_ratio: float = 1.5  # or, seen from the side, hips, hands or stride are at least this much wider
     max_on_wall: float = 0.5  # share of a person's pixels that may lie in the plane of a wall
     fragment_distance: float = 0.35  # a piece cut off by an occluder belongs to whom it is this near to, on the floor
     fragment_min_area: float = 0.005
@@ -155,7 +156,7 @@ class GeometricDetector:
         top = float(np.percentile(height, 99.5))
         if surroundings.floor is not None and not config.head_height[0] < top < config.head_height[1]:
             return False
-        if top - float(np.percentile(height, 1)) < 0.35:
+        if top - float(np.percentile(height, 1)) < 0.45:
             return False
         # Widths are measured across the line of sight, on the floor.
         sight = xyz.mean(0) - (xyz.mean(0) @ surroundings.up) * surroundings.up
@@ -167,10 +168,11 @@ class GeometricDetector:
             return float(np.subtract(*np.percentile(slab, [97, 3]))) if len(slab) > 10 else 0.0
 
         head, shoulders = width(0.0, 0.20), width(0.30, 0.55)
+        widest = max(width(low, low + 0.25) for low in np.arange(0.30, min(top, 1.3), 0.25))
         return bool(
             config.head_width[0] < head < config.head_width[1]
             and config.shoulder_width[0] < shoulders < config.shoulder_width[1]
-            and shoulders > config.shoulder_ratio * head
+            and (shoulders > config.shoulder_ratio * head or widest > config.profile_ratio * head)
         )
 
     def _owner(
