@@ -29,9 +29,9 @@ class GeometricDetectorConfig:
     jump: float = 0.04  # relative depth difference between connected neighbouring pixels
     persistence: float = 0.15  # rise of a head above the place where two people touch
     peak_min_area: float = 0.02  # frontal area of a head
-    min_area: float = 0.10  # frontal area of a visible person
+    min_area: float = 0.12  # frontal area of a visible person
     head_height: tuple[float, float] = (1.0, 2.25)  # top of the head above the floor
-    head_width: tuple[float, float] = (0.08, 0.36)  # of the top 20 cm
+    head_width: tuple[float, float] = (0.11, 0.36)  # of the top 20 cm
     shoulder_width: tuple[float, float] = (0.14, 0.95)  # of the slab 30 to 55 cm below the top
     shoulder_ratio: float = 1.25  # shoulders are at least this much wider than the head ...
     profile_ratio: float = 1.5  # or, seen from the side, hips, hands or stride are at least this much wider
