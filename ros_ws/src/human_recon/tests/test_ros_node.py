@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
 import signal
 import sys
 import threading
@@ -45,6 +47,7 @@ from ros_support import (
 )
 
 from human_recon.nodes.settings import DYNAMIC, READ_ONLY, parameter_specs
+from human_recon.resources import model_path
 
 pytestmark = pytest.mark.ros
 
@@ -505,6 +508,22 @@ def test_stamps_going_back_reset_the_tracks(shared: SharedNode) -> None:
     assert [message.people[0].id for message in people] == [2, 2, 102, 102]
 
 
+def test_what_waited_before_a_jump_does_not_block_what_comes_after(shared: SharedNode) -> None:
+    shared.restart(sync_queue=2)
+    domain = shared.domain
+    people = domain.listen("/perception/people", PersonArray)
+    diagnosis = Diagnosis(domain)
+    camera = Camera(domain)
+    camera.wait_for_node()
+    for stamp in range(100, 110):  # without camera info, so they wait
+        camera.depth.publish(depth_message(stamp * SECOND, 2.5))
+        time.sleep(0.02)
+    camera.send(depth_message(SECOND, 2.5))
+    domain.wait(lambda: people)
+    diagnosis.wait(OK, "running", frames_processed="1")
+    assert stamp_of(people[0]) == SECOND
+
+
 def test_sim_time_going_back_resets_the_tracks(domain: Domain) -> None:
     people = domain.listen("/perception/people", PersonArray)
     diagnosis = Diagnosis(domain)
@@ -593,6 +612,44 @@ def test_missing_body_model_is_reported_and_can_be_mended(domain: Domain, tmp_pa
         camera.send(depth_message(SECOND, 2.5))
         domain.wait(lambda: people)
         diagnosis.wait(OK, "running")
+
+
+def test_corrupt_body_models_are_refused_by_the_real_node(domain: Domain, tmp_path: Path) -> None:
+    """With the real loader and pipeline, not the fakes of the other tests."""
+    good = model_path("body/open_body_adult.npz").read_bytes()
+    files = {
+        "cut.npz": good[: len(good) // 2],
+        "empty.npz": b"",
+        "text.npz": b"this is no model",
+        "hostile.pkl": pickle.dumps(_Hostile(str(tmp_path / "harm"))),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    diagnosis = Diagnosis(domain)
+    options = ["autostart:=false", "diagnostics_period:=0.1"]
+    words = [word for option in options for word in ("-p", option)]
+    with domain.process("-m", "human_recon.nodes.perception", "--ros-args", *words) as node:
+        for name in ["missing.npz", *files]:
+            path = tmp_path / name
+            assert set_parameters(domain, body_model=str(path)) == [""]
+            assert not change_state(domain, Transition.TRANSITION_CONFIGURE)
+            diagnosis.wait(ERROR, f"cannot be configured: {path}")
+        assert not (tmp_path / "harm").exists(), "loading a model ran its code"
+        assert set_parameters(domain, body_model="") == [""]
+        assert change_state(domain, Transition.TRANSITION_CONFIGURE)
+        diagnosis.wait(OK, "inactive")
+        assert node.stop() == 0
+    assert "Traceback" not in node.output, node.output
+
+
+class _Hostile:
+    """Unpickled carelessly, it makes a folder."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (self._path,)
 
 
 def test_absurd_parameters_are_refused_with_a_reason(shared: SharedNode) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -99,7 +100,8 @@ class PerceptionNode(LifecycleNode):
         self._active = threading.Event()
         self._generation = 0
         self._reset_wanted = threading.Event()
-        self._last_stamp: int | None = None
+        self._last_stamps: dict[str, int] = {}  # input -> stamp of its newest message, nanoseconds
+        self._filters: dict[str, SimpleFilter] = {}  # input -> where its messages go
         self._cloud_info: Any = None
         self._rotations: RotationLookup | None = None
         self._inputs: list[Any] = []
@@ -169,7 +171,7 @@ class PerceptionNode(LifecycleNode):
         self._health.lifecycle = "active"
         self._generation += 1
         self._reset_wanted.set()  # whoever was there before has had time to leave
-        self._last_stamp = None
+        self._last_stamps.clear()
         self._active.set()
         self._publish("mesh_topology", results.mesh_topology(self._body))
         self._listen()
@@ -219,25 +221,29 @@ class PerceptionNode(LifecycleNode):
         settings = self._guarded.settings
         if settings.gravity_frame:
             self._rotations = listen_to_rotations(self)
-        if settings.input == "point_cloud":
-            self._subscribe("info", self._on_cloud_info)
-            self._subscribe("points", self._on_cloud)
-            main = topics.INPUTS["points"].name
-        else:
-            keys = ["depth", "info", *(["color"] if settings.use_color else [])]
-            filters = {key: SimpleFilter() for key in keys}
-            synchronizer = ApproximateTimeSynchronizer(list(filters.values()), settings.sync_queue, settings.sync_slop)
-            synchronizer.registerCallback(self._on_images)
-            for key, source in filters.items():
-                self._subscribe(key, source.signalMessage)
-            main = topics.INPUTS["depth"].name
+        self._connect()
+        for key in self._filters:
+            spec = topics.INPUTS[key]
+            take = functools.partial(self._on_message, key)
+            self._inputs.append(self.create_subscription(_interface(spec, "msg"), spec.name, take, _qos(spec)))
         names = [subscription.topic_name for subscription in self._inputs]
         self._health.input_topics = " + ".join(names)
-        self.get_logger().info(f"listening to {', '.join(names)} (main input {self.resolve_topic_name(main)})")
+        self.get_logger().info(f"listening to {', '.join(names)}")
 
-    def _subscribe(self, key: str, callback: Callable[..., None]) -> None:
-        spec = topics.INPUTS[key]
-        self._inputs.append(self.create_subscription(_interface(spec, "msg"), spec.name, callback, _qos(spec)))
+    def _connect(self) -> None:
+        """Join the inputs into frames; whatever waited for its partner is forgotten."""
+        settings = self._guarded.settings
+        if settings.input == "point_cloud":
+            self._filters = {key: SimpleFilter() for key in ("points", "info")}
+            self._filters["points"].registerCallback(self._on_cloud)
+            self._filters["info"].registerCallback(self._on_cloud_info)
+            return
+        keys = ["depth", "info", *(["color"] if settings.use_color else [])]
+        self._filters = {key: SimpleFilter() for key in keys}
+        synchronizer = ApproximateTimeSynchronizer(
+            list(self._filters.values()), settings.sync_queue, settings.sync_slop
+        )
+        synchronizer.registerCallback(self._on_images)
 
     def _stop_listening(self) -> None:
         self._active.clear()
@@ -251,6 +257,14 @@ class PerceptionNode(LifecycleNode):
             self._rotations.close()
             self._rotations = None
 
+    def _on_message(self, key: str, message: Any) -> None:
+        stamp = stamp_ns(message.header)
+        last = self._last_stamps.get(key)
+        if last is not None and stamp < last:
+            self._time_jumped(f"the stamps of {topics.INPUTS[key].name} went back by {(last - stamp) / 1e9:.3f} s")
+        self._last_stamps[key] = stamp
+        self._filters[key].signalMessage(message)
+
     def _on_cloud_info(self, info: Any) -> None:
         self._cloud_info = info
 
@@ -262,10 +276,6 @@ class PerceptionNode(LifecycleNode):
 
     def _take(self, depth: Any, info: Any, color: Any) -> None:
         self._health.received()
-        stamp = stamp_ns(depth.header)
-        if self._last_stamp is not None and stamp < self._last_stamp:
-            self._time_jumped(f"the input's stamps went back by {(self._last_stamp - stamp) / 1e9:.3f} s")
-        self._last_stamp = stamp
         if not self._somebody_wants():
             self._health.unwanted()
             return
@@ -279,7 +289,9 @@ class PerceptionNode(LifecycleNode):
     def _time_jumped(self, how: str) -> None:
         self.get_logger().warning(f"{how}: forgetting everybody", throttle_duration_sec=1.0)
         self._health.time_jumped()
-        self._last_stamp = None
+        # What waits from the time before would keep the queues full of messages that never find a partner.
+        self._last_stamps.clear()
+        self._connect()
         self._reset_wanted.set()
         if self._rotations is not None:
             self._rotations.clear()

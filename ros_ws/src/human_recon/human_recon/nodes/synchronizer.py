@@ -30,7 +30,7 @@ class ApproximateTimeSynchronizer(SimpleFilter):
 
     At most ``queue_size`` messages wait per filter, the oldest fall out. When a message comes, each other filter gives
     the waiting message nearest in time; a complete set is handed on, and whatever waited with older stamps than the
-    set's own is forgotten, so that sets leave in the order of their stamps.
+    set's own is forgotten, so that sets leave in the order of their stamps as long as each topic's messages come so.
     """
 
     def __init__(self, fs: Sequence[SimpleFilter], queue_size: int, slop: float) -> None:
