@@ -166,6 +166,14 @@ def info_message(stamp_ns: int, width: int = WIDTH, height: int = HEIGHT, focal:
     return message
 
 
+def color_message(stamp_ns: int, width: int, height: int) -> Image:
+    """One colour, red 200, green 100, blue 50, in the byte order of most drivers."""
+    pixels = np.full((height, width, 3), (50, 100, 200), np.uint8)
+    message = Image(height=height, width=width, encoding="bgr8", step=3 * width, data=filled(pixels))
+    set_stamp(message.header, stamp_ns)
+    return message
+
+
 def cloud_message(stamp_ns: int, points: np.ndarray, names: str = "xyz") -> PointCloud2:
     """Points [N, 3] or [H, W, 3] as an (organised) cloud."""
     height, width = points.shape[:2] if points.ndim == 3 else (1, points.shape[0])
@@ -400,6 +408,7 @@ class Camera:
         node = domain.node
         self.depth = node.create_publisher(Image, "depth/image", qos_profile_sensor_data)
         self.info = node.create_publisher(CameraInfo, "depth/camera_info", qos_profile_sensor_data)
+        self.color = node.create_publisher(Image, "color/image", qos_profile_sensor_data)
         self.cloud = node.create_publisher(PointCloud2, "points", qos_profile_sensor_data)
 
     def wait_for_node(self, timeout: float = 40.0) -> None:

