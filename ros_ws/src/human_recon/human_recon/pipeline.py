@@ -75,9 +75,10 @@ class Pipeline:
         """Reconstruct everybody in one frame, which is undistorted first if need be.
 
         Raises:
-            ValueError: if the frame's arrays break the contract of `Frame`. An empty scene is no error.
+            ValueError: if the depth is not finite. An empty scene is no error.
         """
-        _check(frame)
+        if not np.isfinite(frame.depth).all():
+            raise ValueError("depth has NaN or inf; no reading must be 0")
         clock = _Clock()
         if not (frame.depth > 0).any():
             return People(frame, (), np.zeros(frame.depth.shape, np.uint16), None, clock.timings)
@@ -91,7 +92,7 @@ class Pipeline:
             everybody |= hypothesis.mask
         clock.lap("detect")
 
-        def candidate(hypothesis: PersonHypothesis, before: Known | None) -> _Candidate:
+        def fit(hypothesis: PersonHypothesis, before: Known | None) -> _Candidate:
             observation = observe(
                 detection.points,
                 detection.normals,
@@ -106,7 +107,7 @@ class Pipeline:
         known = self._association.match([h.head for h in hypotheses], frame.stamp_ns)
         # One thread per person; BLAS' own threads would wait for each other on matrices this small.
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self.config.workers) as pool:
-            candidates = list(pool.map(candidate, hypotheses, known))
+            candidates = list(pool.map(fit, hypotheses, known))
         candidates = [c for c in self._judge(frame, candidates) if self._is_plausible(c)]
         clock.lap("fit")
 
@@ -114,7 +115,7 @@ class Pipeline:
             fits = keep_apart(
                 self._fitter, [c.fit for c in candidates], [c.observation for c in candidates], self.config.coherence
             )
-        candidates = [replace(c, fit=fit) for c, fit in zip(candidates, fits, strict=True)]
+        candidates = [replace(c, fit=apart) for c, apart in zip(candidates, fits, strict=True)]
         clock.lap("coherence")
 
         people = self._describe(frame, self._judge(frame, candidates))
@@ -163,7 +164,9 @@ class Pipeline:
         for i, candidate in enumerate(candidates):
             state = candidate.fit.state
             visible = visible_vertices(vertices[i], self.body.faces, frame.intrinsics, hidden, 0.03)
-            seen = np.bincount(self._parts, visible, minlength=24) / np.maximum(np.bincount(self._parts, minlength=24), 1)
+            seen = np.bincount(self._parts, visible, minlength=24) / np.maximum(
+                np.bincount(self._parts, minlength=24), 1
+            )
             rows, columns = np.nonzero(candidate.hypothesis.mask)
             roi = (int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
             # A heuristic until a learned detector calibrates it: how much of the person the body explains, how closely.
@@ -196,13 +199,3 @@ class _Clock:
         now = time.perf_counter()
         self.timings[name] = now - self._last
         self._last = now
-
-
-def _check(frame: Frame) -> None:
-    shape = (frame.intrinsics.height, frame.intrinsics.width)
-    if frame.depth.shape != shape:
-        raise ValueError(f"depth is {frame.depth.shape}, its camera {shape}")
-    if frame.depth.dtype != np.float32:
-        raise ValueError(f"depth must be float32 metres, got {frame.depth.dtype}")
-    if not np.isfinite(frame.depth).all():
-        raise ValueError("depth has NaN or inf; no reading must be 0")

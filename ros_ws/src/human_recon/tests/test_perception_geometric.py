@@ -85,7 +85,9 @@ def test_figures_with_touching_shoulders_are_two():
 
 
 def test_boxes_and_poles_are_nobody():
-    cupboard = np.where(np.abs(rays()[..., 0] * 3.0 - 0.9) < 0.3, np.where(np.abs(rays()[..., 1] * 3.0) < 0.9, 3.0, np.inf), np.inf)
+    cupboard = np.where(
+        np.abs(rays()[..., 0] * 3.0 - 0.9) < 0.3, np.where(np.abs(rays()[..., 1] * 3.0) < 0.9, 3.0, np.inf), np.inf
+    )
     pole = np.where(np.abs(rays()[..., 0] * 2.5 + 0.5) < 0.06, 2.5, np.inf)
     depth = np.minimum(np.minimum(room_depth(), cupboard), pole)
     assert GeometricDetector().detect(frame_of(depth)).hypotheses == ()

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tests.synthetic_scene import CAMERA, CAMERA_HEIGHT, Scene, render, standing
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.measure import stature
@@ -18,6 +17,7 @@ from human_recon.geometry.rotations import rotvec_to_matrix
 from human_recon.people import People
 from human_recon.perception.geometric import GeometricDetector
 from human_recon.pipeline import Pipeline, PipelineConfig
+from tests.synthetic_scene import CAMERA, CAMERA_HEIGHT, Scene, render, standing
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,7 @@ def test_hidden_joints_are_not_claimed_visible(body):
 
 def test_ids_last_while_people_move_and_after_reset_are_new(pipeline, people, scene, body):
     rng = np.random.default_rng(4)
-    moved = [
-        BodyState(s.betas, s.pose, s.trans + [0.03, 0.0, -0.02]) for s in scene.states
-    ]
+    moved = [BodyState(s.betas, s.pose, s.trans + [0.03, 0.0, -0.02]) for s in scene.states]
     later = pipeline.process(render(body, moved, rng, stamp_ns=33_000_000).frame)
     before = {p.id: p.joints[0] for p in people.people}
     assert {p.id for p in later.people} == set(before)
@@ -148,18 +146,17 @@ def test_gradient_of_the_data_terms_matches_central_differences(body, scene):
     observation = observations(scene)[0]
     rng = np.random.default_rng(5)
     state = retract(scene.states[0], rng.normal(0, 0.03, PARAMETERS))
-    matches = fitter._match(pose_body(body, state).vertices.astype(np.float64), observation, 300)
+    matches = fitter._matcher.match(pose_body(body, state).vertices.astype(np.float64), observation, 300)
     assert len(matches.outside_ids) > 10
     ids = np.concatenate([matches.vertex_ids, matches.outside_ids])
 
     def energy(delta: np.ndarray) -> float:
         linear = fitter.kinematics.surface(retract(state, delta), ids)
-        return fitter._data_residuals(linear, matches, 0.05)[1]
+        return fitter._data_residuals(linear, matches, 0.05).energy
 
-    residuals, value = fitter._data_residuals(fitter.kinematics.surface(state, ids), matches, 0.05)
-    assert value == pytest.approx(energy(np.zeros(PARAMETERS)))
+    residuals = fitter._data_residuals(fitter.kinematics.surface(state, ids), matches, 0.05)
+    assert residuals.energy == pytest.approx(energy(np.zeros(PARAMETERS)))
     gradient = residuals.rows.T @ residuals.values
-    # The outline acts in the image only; its own depth is held, so compare along steps that are small in depth.
     for _ in range(10):
         direction = rng.normal(size=PARAMETERS)
         direction /= np.linalg.norm(direction)
@@ -172,7 +169,8 @@ def test_people_inside_each_other_are_moved_apart(body):
     scene = render(body, [standing(body, -0.27, 2.4, 3.1), standing(body, 0.27, 2.4, 3.1)], rng)
     fitter = IcpFitter(BodyKinematics(body), load_pose_mixture())
     pushed = [
-        BodyState(s.betas, s.pose, s.trans + [shift, 0.0, 0.0]) for s, shift in zip(scene.states, (0.06, -0.06), strict=True)
+        BodyState(s.betas, s.pose, s.trans + [shift, 0.0, 0.0])
+        for s, shift in zip(scene.states, (0.06, -0.06), strict=True)
     ]
     assert penetration_depth(body, *pushed) > 0.03
     fits = [Fit(s, 0.0, np.eye(PARAMETERS)) for s in pushed]
@@ -195,3 +193,9 @@ def test_nearest_pixel_is_the_nearest():
 
 def test_nearest_pixel_of_nothing_is_marked():
     assert (nearest_pixel(np.zeros((3, 4), bool)) == -1).all()
+
+
+def test_depth_that_is_not_finite_is_refused(pipeline):
+    depth = np.full((240, 320), np.nan, np.float32)
+    with pytest.raises(ValueError, match="NaN"):
+        pipeline.process(Frame(0, "camera", depth, CAMERA))

@@ -21,17 +21,15 @@ starting poses are tried, among them every heading around the compass because a 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.linalg
-from scipy.spatial import cKDTree
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.measure import stature
-from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
-from human_recon.camera.intrinsics import CameraIntrinsics
+from human_recon.fitting.correspondence import MatchConfig, Matcher, Matches
 from human_recon.fitting.kinematics import (
     PARAMETERS,
     ROTATIONS,
@@ -40,10 +38,11 @@ from human_recon.fitting.kinematics import (
     Linearisation,
     retract,
 )
-from human_recon.fitting.observation import Observation, features, nearest_pixel
-from human_recon.fitting.priors import PoseMixture, Residuals, joint_limit_residuals, shape_residuals
-from human_recon.geometry.normals import vertex_normals
-from human_recon.geometry.rasterizer import rasterize, visible_vertices
+from human_recon.fitting.observation import Observation
+from human_recon.fitting.priors import PoseMixture, joint_limit_residuals, shape_residuals
+from human_recon.fitting.residuals import Residuals
+from human_recon.fitting.starts import LEFT_ARM, RIGHT_ARM, arm_poses, seated_pose, standing_pose
+from human_recon.geometry.plane import Plane
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from human_recon.geometry.signed_distance import penetration
 
@@ -60,7 +59,7 @@ class IcpConfig:
     tracking_iterations: int = 10  # from the previous frame
     coarse_points: int = 250  # correspondences in each direction
     fine_points: int = 800
-    measurements: float = 800.0  # independent measurements that all correspondences together count as
+    matching: MatchConfig = field(default_factory=MatchConfig)
     sigma: float = 0.015  # of a measurement, clothing included, at 1 m ...
     sigma_growth: float = 0.0025  # ... growing with the square of the depth
     robust_start: float = 0.25  # Geman-McClure scale, first iteration
@@ -69,12 +68,8 @@ class IcpConfig:
     pose_weight: float = 0.6
     shape_weight: float = 1.0
     silhouette_sigma: float = 0.02
-    clothing: float = 0.008  # the measured surface lies outside the skin by this much ...
-    hair: float = 0.025  # by this much on the scalp ...
-    shoes: float = 0.02  # and the floor under it by this much
-    free_space_margin: float = 0.08  # in front of the background by more than this is free space violated
+    shoes: float = 0.02  # the floor lies under the soles by this much
     floor_sigma: float = 0.01
-    sole_height: float = 0.08  # below this height above the floor a foot and the floor look the same
     penetration_sigma: float = 0.004
     damping: float = 0.5
     max_turn: float = 0.35  # of one joint in one iteration
@@ -90,19 +85,6 @@ class Fit:
     information: np.ndarray  # [85, 85] normal matrix: inverse covariance of a step
 
 
-@dataclass(frozen=True)
-class _Matches:
-    """Correspondences of one iteration."""
-
-    vertex_ids: np.ndarray  # [M]
-    targets: np.ndarray  # [M, 3]
-    normals: np.ndarray  # [M, 3]
-    weights: np.ndarray  # [M] measurements each one counts as
-    outside_ids: np.ndarray  # [S] vertices that belong elsewhere in the image: in free space, or short of the outline
-    outside_targets: np.ndarray  # [S, 3]
-    outside_weights: np.ndarray  # [S]
-
-
 class IcpFitter:
     """Registers one body model to observations."""
 
@@ -111,11 +93,9 @@ class IcpFitter:
         self.model = kinematics.model
         self.prior = prior
         self.config = config or IcpConfig()
-        faces = np.ascontiguousarray(self.model.faces, np.int32)
-        self._faces = faces
+        self._matcher = Matcher(self.model, self.config.matching)
         foot = np.isin(np.argmax(self.model.weights, axis=1), (7, 8, 10, 11))
         left = self.model.v_template[:, 0] > 0
-        self._thickness = np.where(_scalp(self.model), self.config.hair, self.config.clothing)  # [V]
         self._feet = (np.flatnonzero(foot & left), np.flatnonzero(foot & ~left))
 
     # -- public ------------------------------------------------------------------------------------------------------
@@ -143,7 +123,13 @@ class IcpFitter:
         """Converge from a nearby state, keeping out of ``obstacles`` (vertices [V, 3] of other bodies)."""
         config = self.config
         return self._iterate(
-            state, observation, iterations or config.fine_iterations, config.fine_points, 0.12, config.robust_end, tuple(obstacles)
+            state,
+            observation,
+            iterations or config.fine_iterations,
+            config.fine_points,
+            0.12,
+            config.robust_end,
+            tuple(obstacles),
         )
 
     def starting_states(self, observation: Observation) -> list[BodyState]:
@@ -165,7 +151,7 @@ class IcpFitter:
         states = []
         for k in range(config.headings):
             turn = rotvec_to_matrix(np.array([0.0, 2.0 * np.pi * k / config.headings, 0.0]))
-            pose = _seated_pose() if seated else _standing_pose()
+            pose = seated_pose() if seated else standing_pose()
             pose[0] = matrix_to_rotvec(toward @ turn)
             body = pose_body(self.model, BodyState(betas, pose, np.zeros(3)))
             # Top of the head at the measured top; the seen surface lies about 10 cm in front of the body's middle.
@@ -182,16 +168,18 @@ class IcpFitter:
         return np.sqrt(np.einsum("jap,pq,jaq->j", joints, covariance, joints) / 3.0)
 
     def _retry_arms(self, fit: Fit, observation: Observation) -> Fit:
-        """Start each arm again from other poses: an arm in the wrong place sees no closest point that would lead it out."""
+        """Start each arm again from other poses: no closest point leads an arm out of the wrong place."""
         config = self.config
         for side in (LEFT_ARM, RIGHT_ARM):
             tries = []
-            for arm in _arm_poses():
+            for arm in arm_poses():
                 pose = fit.state.pose.copy()
                 pose[list(side)] = arm if side is LEFT_ARM else arm * np.array([1.0, -1.0, -1.0])
                 start = replace(fit.state, pose=pose)
                 tries.append(
-                    self._iterate(start, observation, config.arm_iterations, config.coarse_points, 0.15, config.robust_end)
+                    self._iterate(
+                        start, observation, config.arm_iterations, config.coarse_points, 0.15, config.robust_end
+                    )
                 )
             best = self.refine(min(tries, key=lambda f: f.energy).state, observation)
             if best.energy < fit.energy:
@@ -219,8 +207,8 @@ class IcpFitter:
                 break
             damped = normal_matrix + config.damping * np.diag(1.0 + 1e-2 * np.diag(normal_matrix))
             step = -scipy.linalg.solve(damped, gradient, assume_a="pos")
-            turns = np.linalg.norm(step[ROTATIONS].reshape(24, 3), axis=1).max()
-            shift = np.linalg.norm(step[TRANSLATION])
+            turns = float(np.linalg.norm(step[ROTATIONS].reshape(24, 3), axis=1).max())
+            shift = float(np.linalg.norm(step[TRANSLATION]))
             step *= min(1.0, config.max_turn / max(turns, 1e-9), config.max_shift / max(shift, 1e-9))
             state = retract(state, step)
             state = replace(state, betas=np.clip(state.betas, -4.0, 4.0))
@@ -238,99 +226,23 @@ class IcpFitter:
         config = self.config
         posed = pose_body(self.model, state)
         vertices = posed.vertices.astype(np.float64)
-        matches = self._match(vertices, observation, points)
+        matches = self._matcher.match(vertices, observation, points)
         terms = [
             self.prior.residuals(state, config.pose_weight),
             shape_residuals(state, config.shape_weight),
             joint_limit_residuals(state),
         ]
-        energy = sum(term.energy for term in terms)
         ids = np.concatenate([matches.vertex_ids, matches.outside_ids])
-        linear = self.kinematics.surface(state, ids)
-        data, data_energy = self._data_residuals(linear, matches, robust)
-        terms.append(data)
-        energy += data_energy
+        terms.append(self._data_residuals(self.kinematics.surface(state, ids), matches, robust))
         if observation.floor is not None:
-            floor = self._floor_residuals(state, vertices, observation)
-            terms.append(floor)
-            energy += floor.energy
-        for obstacle in obstacles:
-            push = self._penetration_residuals(state, vertices, obstacle)
-            terms.append(push)
-            energy += push.energy
+            terms.append(self._floor_residuals(state, vertices, observation.floor))
+        terms += [self._penetration_residuals(state, vertices, obstacle) for obstacle in obstacles]
         rows = np.concatenate([term.rows for term in terms])
         values = np.concatenate([term.values for term in terms])
-        return rows.T @ rows, rows.T @ values, float(energy)
+        return rows.T @ rows, rows.T @ values, sum(term.energy for term in terms)
 
-    def _match(self, vertices: np.ndarray, observation: Observation, count: int) -> _Matches:
-        """Closest points both ways between the measured surface and the visible part of the body."""
-        config = self.config
-        camera = observation.intrinsics
-        normals = vertex_normals(vertices, self._faces)
-        raster = rasterize(vertices[None], self._faces, camera)
-        visible = np.flatnonzero(visible_vertices(vertices, self._faces, camera, raster.depth, 0.03))
-        if len(visible) < 10 or len(observation.points) < 10:
-            empty = np.zeros(0, np.int64)
-            return _Matches(empty, np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), empty, np.zeros((0, 3)), np.zeros(0))
-
-        half = 0.5 * config.measurements
-
-        # Scan to mesh: every measurement is explained by something seen.
-        scan = np.linspace(0, len(observation.points) - 1, min(count, len(observation.points))).astype(int)
-        scan_points, scan_normals = observation.points[scan], observation.normals[scan]
-        tree = cKDTree(features(vertices[visible], normals[visible]))
-        explained_by = visible[tree.query(features(scan_points, scan_normals))[1]]
-
-        # Mesh to scan: everything seen is measured, or hidden, or contradicts the free space.
-        seen = visible[np.linspace(0, len(visible) - 1, min(count, len(visible))).astype(int)]
-        pixel = vertices[seen, :2] / vertices[seen, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
-        column = np.clip(np.rint(pixel[:, 0]).astype(int), 0, camera.width - 1)
-        row = np.clip(np.rint(pixel[:, 1]).astype(int), 0, camera.height - 1)
-        measured = observation.depth[row, column]
-        own = observation.mask[row, column]
-        in_free_space = ~own & (measured > vertices[seen, 2] + config.free_space_margin)
-        # Just outside the outline, in front of the floor or a wall that touches the person, is outside as well.
-        beside = ~own & ~in_free_space & (measured > vertices[seen, 2] - 0.05) & ~observation.others[row, column]
-        misplaced = in_free_space | beside
-        if observation.floor is not None:
-            # The lowest centimetres of feet are cut off with the floor: nothing says that soles are misplaced.
-            misplaced &= observation.floor.height(vertices[seen]) > config.sole_height
-        outside, outside_row, outside_column = seen[misplaced], row[misplaced], column[misplaced]
-        target = observation.nearest_own[outside_row, outside_column]
-        # Both outlines are only known to a pixel.
-        slack = vertices[outside, 2] / camera.fx
-        outside_targets = _relax(_at_depth(target, vertices[outside, 2], camera), vertices[outside], slack)
-        outside_weights = np.full(len(outside), half / len(seen))
-
-        # What is measured but not covered by the body, beyond what clothes and hair add, draws its outline outwards.
-        covered = raster.depth > 0
-        bare = np.flatnonzero(observation.mask & ~covered)
-        bare = bare[np.linspace(0, len(bare) - 1, min(count // 2, len(bare))).astype(int)]
-        edge = nearest_pixel(covered).ravel()[bare]
-        edge_vertices = self._faces[raster.face.ravel()[edge], 0]
-        edge_targets = _at_depth(bare, vertices[edge_vertices, 2], camera)
-        edge_targets = _relax(edge_targets, vertices[edge_vertices], self._thickness[edge_vertices])
-        share = half * (observation.mask & ~covered).sum() / observation.mask.sum()
-        outside = np.concatenate([outside, edge_vertices])
-        outside_targets = np.concatenate([outside_targets, edge_targets])
-        outside_weights = np.concatenate([outside_weights, np.full(len(bare), share / max(len(bare), 1))])
-        inside = seen[own]
-        match = observation.tree.query(features(vertices[inside], normals[inside]))[1]
-
-        ids = np.concatenate([explained_by, inside])
-        targets = np.concatenate([scan_points, observation.points[match]])
-        target_normals = np.concatenate([scan_normals, observation.normals[match]])
-        targets = targets - self._thickness[ids, None] * target_normals
-        mean_normals = target_normals + normals[ids]
-        length = np.linalg.norm(mean_normals, axis=-1, keepdims=True)
-        mean_normals = np.where(length > 0.5, mean_normals / np.maximum(length, 1e-9), target_normals)
-        weights = np.concatenate([np.full(len(scan), half / len(scan)), np.full(len(inside), half / len(seen))])
-        return _Matches(
-            ids, targets, mean_normals, weights, outside, outside_targets, outside_weights
-        )
-
-    def _data_residuals(self, linear: Linearisation, matches: _Matches, robust: float) -> tuple[Residuals, float]:
-        """Robustly weighted rows of the correspondences and of the free-space violations, and their energy."""
+    def _data_residuals(self, linear: Linearisation, matches: Matches, robust: float) -> Residuals:
+        """The correspondences and the outline, robustly weighted."""
         config = self.config
         count = len(matches.vertex_ids)
         difference = linear.points[:count] - matches.targets
@@ -356,16 +268,16 @@ class IcpFitter:
         outside_relax = 1.0 / (1.0 + outside_squared / (2.0 * robust) ** 2)
         outside_weight = matches.outside_weights * outside_relax**2 / config.silhouette_sigma**2
         outside_rows = np.sqrt(outside_weight)[:, None, None] * linear.jacobian[count:, :2]
-        energy += 0.5 * float((matches.outside_weights * outside_squared * outside_relax).sum()) / config.silhouette_sigma**2
+        energy += (
+            0.5 * float((matches.outside_weights * outside_squared * outside_relax).sum()) / config.silhouette_sigma**2
+        )
 
         rows = np.concatenate([rows.reshape(-1, PARAMETERS), outside_rows.reshape(-1, PARAMETERS)])
         values = np.concatenate([values.ravel(), (np.sqrt(outside_weight)[:, None] * lateral).ravel()])
-        return Residuals(rows, values), energy
+        return Residuals(rows, values, energy)
 
-    def _floor_residuals(self, state: BodyState, vertices: np.ndarray, observation: Observation) -> Residuals:
+    def _floor_residuals(self, state: BodyState, vertices: np.ndarray, floor: Plane) -> Residuals:
         """Soles do not sink into the floor; the lower one stands on it."""
-        floor = observation.floor
-        assert floor is not None
         heights = [floor.height(vertices[foot]) for foot in self._feet]
         soles = np.array([foot[np.argmin(height)] for foot, height in zip(self._feet, heights, strict=True)])
         sole_heights = np.array([height.min() for height in heights]) - self.config.shoes
@@ -376,19 +288,19 @@ class IcpFitter:
         rows = np.einsum("a,map->mp", floor.normal, linear.jacobian) / self.config.floor_sigma
         # Somebody on a stool or in mid-jump: the pull fades beyond a hand's breadth.
         fade = np.where(values > 0, 1.0 / (1.0 + (sole_heights[active] / 0.10) ** 2), 1.0)
-        return Residuals(fade[:, None] * rows, fade * values)
+        return Residuals.quadratic(fade[:, None] * rows, fade * values)
 
     def _penetration_residuals(self, state: BodyState, vertices: np.ndarray, obstacle: np.ndarray) -> Residuals:
         """Vertices inside another body are pushed to where they would leave it."""
-        inside, depth, exits = penetration(vertices, obstacle, self._faces)
+        inside, depth, exits = penetration(vertices, obstacle, self.model.faces)
         if len(inside) == 0:
-            return Residuals(np.zeros((0, PARAMETERS)), np.zeros(0))
+            return Residuals.nothing()
         keep = np.argsort(-depth)[:150]
         inside, depth, exits = inside[keep], depth[keep], exits[keep]
         direction = (exits - vertices[inside]) / np.maximum(depth, 1e-6)[:, None]
         linear = self.kinematics.surface(state, inside)
         scale = np.sqrt(min(1.0, 40.0 / len(inside))) / self.config.penetration_sigma
-        return Residuals(scale * np.einsum("ma,map->mp", direction, linear.jacobian), -scale * depth)
+        return Residuals.quadratic(scale * np.einsum("ma,map->mp", direction, linear.jacobian), -scale * depth)
 
     def _betas_for_stature(self, target: float) -> np.ndarray:
         """The most probable shape [10] of a given stature, to first order."""
@@ -396,61 +308,3 @@ class IcpFitter:
         slope = np.array([stature(self.model, np.eye(10)[k]) - base for k in range(10)])
         betas = slope * (target - base) / float(slope @ slope)
         return np.clip(betas, -3.0, 3.0)
-
-
-def _scalp(model: BodyModel) -> np.ndarray:
-    """Where hair grows: the upper and rear half of the head, [V] bool."""
-    head = np.argmax(model.weights, axis=1) == 15
-    offset = model.v_template - model.v_template[head].mean(0)
-    return head & (offset[:, 1] - 0.7 * offset[:, 2] > 0.0)
-
-
-def _at_depth(pixels: np.ndarray, depth: np.ndarray, camera: CameraIntrinsics) -> np.ndarray:
-    """Points [N, 3] at ``depth`` [N] on the rays of flat pixel indices [N]."""
-    row, column = np.divmod(pixels, camera.width)
-    return np.stack([(column - camera.cx) / camera.fx * depth, (row - camera.cy) / camera.fy * depth, depth], axis=-1)
-
-
-def _relax(targets: np.ndarray, points: np.ndarray, slack: np.ndarray) -> np.ndarray:
-    """Targets [N, 3] moved towards ``points`` [N, 3] by ``slack`` [N]: nearer than that there is nothing to gain."""
-    gap = points - targets
-    distance = np.linalg.norm(gap, axis=-1)
-    return targets + gap * np.minimum(1.0, slack / np.maximum(distance, 1e-9))[:, None]
-
-
-LEFT_ARM = (13, 16, 18, 20)  # collar, shoulder, elbow, wrist
-RIGHT_ARM = (14, 17, 19, 21)
-
-
-def _arm_poses() -> list[np.ndarray]:
-    """Poses of the left arm [4, 3]: hanging, bent, half raised to the front, to the front, to the side, up."""
-    poses = []
-    for shoulder, elbow in (
-        ((0.0, 0.0, -1.2), -0.2),
-        ((0.0, 0.0, -1.2), -1.6),
-        ((-0.5, -0.5, -0.9), -0.2),
-        ((0.0, -1.3, 0.0), -0.2),
-        ((0.0, 0.0, 0.0), -0.2),
-        ((0.0, 0.0, 1.1), -0.2),
-    ):
-        pose = np.zeros((4, 3))
-        pose[1], pose[2, 1] = shoulder, elbow
-        poses.append(pose)
-    return poses
-
-
-def _standing_pose() -> np.ndarray:
-    """Arms hanging, elbows slightly bent: [24, 3]."""
-    pose = np.zeros((24, 3))
-    pose[16, 2], pose[17, 2] = -1.15, 1.15
-    pose[18, 1], pose[19, 1] = -0.3, 0.3
-    return pose
-
-
-def _seated_pose() -> np.ndarray:
-    """As on a chair, hands on the thighs: [24, 3]."""
-    pose = _standing_pose()
-    pose[1, 0] = pose[2, 0] = -1.4
-    pose[4, 0] = pose[5, 0] = 1.4
-    pose[18, 1], pose[19, 1] = -0.9, 0.9
-    return pose

@@ -88,7 +88,7 @@ def retract(state: BodyState, step: np.ndarray) -> BodyState:
 
 @njit(cache=True, nogil=True)
 def _forward(rotations, betas, j_template, j_shapedirs, parents):
-    """Rest joints [24, 3], world rotations [24, 3, 3], posed joints [24, 3] and their derivative by shape [24, 3, 10]."""
+    """Rest joints [24, 3], world rotations [24, 3, 3], posed joints [24, 3] and their slope by shape [24, 3, 10]."""
     rest = j_template.copy()
     for j in range(24):
         for c in range(3):

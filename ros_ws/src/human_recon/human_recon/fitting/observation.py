@@ -24,9 +24,9 @@ def nearest_pixel(mask: np.ndarray) -> np.ndarray:
     if not mask.any():
         return np.full(mask.shape, -1, np.int64)
     # OpenCV labels the Voronoi cell of every zero pixel, in its own numbering.
-    labels = cv2.distanceTransformWithLabels(
-        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )[1]
+    labels = cv2.distanceTransformWithLabels((~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[
+        1
+    ]
     index = np.zeros(int(labels.max()) + 1, np.int64)
     own = np.flatnonzero(mask)
     index[labels.ravel()[own]] = own

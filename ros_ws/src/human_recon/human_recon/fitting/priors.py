@@ -1,7 +1,6 @@
 """What bodies look like before any measurement: pose mixture, joint limits and shape.
 
-Each prior contributes linearised residuals to the fit: rows of a Jacobian by the parameters of
-`human_recon.fitting.kinematics` and values, such that 0.5 |values + rows @ step|^2 is its energy after the step.
+Each prior contributes linearised residuals to the fit.
 """
 
 from __future__ import annotations
@@ -12,19 +11,8 @@ import numpy as np
 
 from human_recon.body.state import BodyState
 from human_recon.fitting.kinematics import BETAS, PARAMETERS
+from human_recon.fitting.residuals import Residuals
 from human_recon.resources import model_path
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """Linearised residuals, already divided by their standard deviation."""
-
-    rows: np.ndarray  # [R, 85]
-    values: np.ndarray  # [R]
-
-    @property
-    def energy(self) -> float:
-        return 0.5 * float(self.values @ self.values)
 
 
 def rotvec_step_jacobian(rotvec: np.ndarray) -> np.ndarray:
@@ -70,7 +58,7 @@ class PoseMixture:
         for j in range(23):
             rows[:, 3 * j + 3 : 3 * j + 6] = self.whitening[best][:, 3 * j : 3 * j + 3] @ by_joint[j]
         scale = np.sqrt(weight)
-        return Residuals(scale * rows, scale * deviation)
+        return Residuals.quadratic(scale * rows, scale * deviation, weight * float(self.constants[best]))
 
 
 def load_pose_mixture() -> PoseMixture:
@@ -130,8 +118,8 @@ def joint_limit_residuals(state: BodyState) -> Residuals:
         if abs(angle) > limit:
             add(joint, axis, angle - np.sign(angle) * limit, LIMIT_SIGMA)
     if not rows:
-        return Residuals(np.zeros((0, PARAMETERS)), np.zeros(0))
-    return Residuals(np.array(rows), np.array(values))
+        return Residuals.nothing()
+    return Residuals.quadratic(np.array(rows), np.array(values))
 
 
 def shape_residuals(state: BodyState, weight: float) -> Residuals:
@@ -139,4 +127,4 @@ def shape_residuals(state: BodyState, weight: float) -> Residuals:
     scale = np.sqrt(weight)
     rows = np.zeros((len(state.betas), PARAMETERS))
     rows[:, BETAS] = scale * np.eye(len(state.betas))
-    return Residuals(rows, scale * np.asarray(state.betas, np.float64))
+    return Residuals.quadratic(rows, scale * np.asarray(state.betas, np.float64))

@@ -7,6 +7,11 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
+def _same_surface(other, z, limit):
+    return other > 0.0 and abs(other - z) < limit
+
+
+@njit(cache=True, nogil=True)
 def depth_normals(points: np.ndarray, radius: int, max_jump: float) -> np.ndarray:
     """Normals of an organised point image by central differences that do not cross depth edges.
 
@@ -30,18 +35,14 @@ def depth_normals(points: np.ndarray, radius: int, max_jump: float) -> np.ndarra
             # For each direction the farthest sample on this surface, on either side; the pixel itself as a last resort.
             left, right, top, bottom = x, x, y, y
             for step in range(radius, 0, -1):
-                if right == x and x + step < width and points[y, x + step, 2] > 0.0:
-                    if abs(points[y, x + step, 2] - z) < limit:
-                        right = x + step
-                if left == x and x - step >= 0 and points[y, x - step, 2] > 0.0:
-                    if abs(points[y, x - step, 2] - z) < limit:
-                        left = x - step
-                if bottom == y and y + step < height and points[y + step, x, 2] > 0.0:
-                    if abs(points[y + step, x, 2] - z) < limit:
-                        bottom = y + step
-                if top == y and y - step >= 0 and points[y - step, x, 2] > 0.0:
-                    if abs(points[y - step, x, 2] - z) < limit:
-                        top = y - step
+                if right == x and x + step < width and _same_surface(points[y, x + step, 2], z, limit):
+                    right = x + step
+                if left == x and x - step >= 0 and _same_surface(points[y, x - step, 2], z, limit):
+                    left = x - step
+                if bottom == y and y + step < height and _same_surface(points[y + step, x, 2], z, limit):
+                    bottom = y + step
+                if top == y and y - step >= 0 and _same_surface(points[y - step, x, 2], z, limit):
+                    top = y - step
             if left == right or top == bottom:
                 continue
             ax = points[y, right, 0] - points[y, left, 0]

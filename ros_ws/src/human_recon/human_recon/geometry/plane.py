@@ -70,18 +70,21 @@ def ransac_plane(
     if len(candidates) == 0:
         return None
     weights = np.ones(len(points)) if weights is None else weights
-    best_support, best = 0.0, None
-    for seed in rng.choice(candidates, trials):
-        normal = normals[seed]
-        inliers = (np.abs((points - points[seed]) @ normal) < threshold) & (normals @ normal > np.cos(max_angle))
-        support = float(weights[inliers].sum())
-        if support > best_support:
-            best_support, best = support, inliers
+
+    def supporters(plane: Plane) -> np.ndarray:
+        return (np.abs(plane.height(points)) < threshold) & (normals @ plane.normal > np.cos(max_angle))
+
+    def through(seed: int) -> Plane:
+        return Plane(normals[seed], float(-normals[seed] @ points[seed]))
+
+    inliers = max(
+        (supporters(through(seed)) for seed in rng.choice(candidates, trials)), key=lambda found: weights[found].sum()
+    )
     for _ in range(3):
-        if best is None or best.sum() < 3:
+        if inliers.sum() < 3:
             return None
-        plane = fit_plane(points[best])
-        if plane.normal @ normals[best].mean(0) < 0:
+        plane = fit_plane(points[inliers])
+        if plane.normal @ normals[inliers].mean(0) < 0:
             plane = Plane(-plane.normal, -plane.offset)
-        best = (np.abs(plane.height(points)) < threshold) & (normals @ plane.normal > np.cos(max_angle))
-    return (plane, best) if best.sum() >= 3 else None
+        inliers = supporters(plane)
+    return (plane, inliers) if inliers.sum() >= 3 else None

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from human_recon.camera.points import depth_to_points
 from human_recon.camera.frame import Frame
+from human_recon.camera.points import depth_to_points
 from human_recon.geometry.normals import depth_normals
 from human_recon.geometry.plane import plane_axes
 from human_recon.perception.hypothesis import PersonHypothesis
@@ -112,20 +112,22 @@ class GeometricDetector:
         plan = points.reshape(-1, 3) @ axes.T  # [H*W, 2] position on the floor
         order = np.argsort(flat, kind="stable")
         bounds = np.searchsorted(flat[order], np.arange(1, count + 2))
-        members = {k: order[bounds[k - 1] : bounds[k]] for k in range(1, count + 1) if area[k] > config.fragment_min_area}
+        members = {
+            k: order[bounds[k - 1] : bounds[k]] for k in range(1, count + 1) if area[k] > config.fragment_min_area
+        }
         people = [
             k
             for k, pixels in members.items()
             if area[k] > config.min_area and self._is_person(points, heights, pixels, surroundings)
         ]
         centre = {k: np.median(plan[members[k]], axis=0) for k in people}
-        top = {k: float(heights.ravel()[members[k]].max()) for k in people}
+        tops = {k: float(heights.ravel()[members[k]].max()) for k in people}
         people = [
             k
             for k in people
             if not any(
                 np.linalg.norm(centre[k] - centre[other]) < config.fragment_distance
-                and top[k] < top[other] - config.fragment_drop
+                and tops[k] < tops[other] - config.fragment_drop
                 for other in people
             )
         ]

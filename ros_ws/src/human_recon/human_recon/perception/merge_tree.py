@@ -13,7 +13,14 @@ from numba import njit
 
 
 def separate_peaks(
-    points: np.ndarray, heights: np.ndarray, valid: np.ndarray, *, jump: float, persistence: float, min_area: float, focal: float
+    points: np.ndarray,
+    heights: np.ndarray,
+    valid: np.ndarray,
+    *,
+    jump: float,
+    persistence: float,
+    min_area: float,
+    focal: float,
 ) -> np.ndarray:
     """Label the regions of a depth image that each rise to one peak.
 

@@ -70,7 +70,9 @@ def find_surroundings(
     remaining = np.ones(len(sample_points), bool)
     if floor is not None:
         background |= floor.height(points) < config.floor_threshold + noise
-        remaining &= floor.height(sample_points) > config.floor_threshold + config.noise_growth * sample_points[:, 2] ** 2
+        remaining &= (
+            floor.height(sample_points) > config.floor_threshold + config.noise_growth * sample_points[:, 2] ** 2
+        )
     for wall in _find_walls(sample_points[remaining], sample_normals[remaining], pixel_area[remaining], config, rng):
         distance = np.abs(wall.height(points)) / (config.wall_threshold + noise)
         background |= (distance < 1.0) & (np.abs(normals @ wall.normal) > np.cos(2.5 * config.wall_max_angle))

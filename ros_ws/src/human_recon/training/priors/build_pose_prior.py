@@ -138,7 +138,9 @@ def main() -> None:
         "wall_time_s": round(time.monotonic() - began, 1),
         "versions": {"python": sys.version.split()[0], "numpy": np.__version__, "scikit-learn": sklearn.__version__},
         "metrics": {
-            "mean_energy_held_out_frames_of_same_clips": round(float(mixture_energy(mixture, pose[held_out]).mean()), 2),
+            "mean_energy_held_out_frames_of_same_clips": round(
+                float(mixture_energy(mixture, pose[held_out]).mean()), 2
+            ),
             "mean_energy_train": round(float(mixture_energy(mixture, pose[train]).mean()), 2),
             "mean_energy_shuffled_joints": round(float(mixture_energy(mixture, shuffled).mean()), 2),
         },
