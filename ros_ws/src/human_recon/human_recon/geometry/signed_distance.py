@@ -156,9 +156,7 @@ def _closest_points(points, vertices, faces):
             reach = np.sqrt(best) + radii[f]
             if d0 * d0 + d1 * d1 + d2 * d2 >= reach * reach:
                 continue
-            q = _closest_on_triangle(
-                points[n], vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-            )
+            q = _closest_on_triangle(points[n], vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]])
             distance = ((points[n] - q) ** 2).sum()
             if distance < best:
                 best = distance
