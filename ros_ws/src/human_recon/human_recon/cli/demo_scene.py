@@ -1,6 +1,7 @@
 """The demo's input: three people in a room, rendered from the open body, with the truth known.
 
-One person talks with an arm, one walks past, one stands with arms down. The camera is of the structured light
+One person talks with an arm, one walks past, one stands with arms down. They wear thin clothes, hair and shoes: the
+camera sees a surface outside the body that is the truth. The camera is of the structured light
 kind, on a robot's mast: its disparity is quantised, depth is in whole millimetres, and borders of objects are lost.
 """
 
@@ -73,11 +74,11 @@ PEOPLE = (
 def render_demo(body: BodyModel, frames: int, rate: float) -> Iterator[DemoFrame]:
     """``frames`` frames at ``rate`` per second, starting at stamp 1 s. The same every time."""
     rng = np.random.default_rng(7)
-    to_camera, room, colors = world_to_camera(), _room(), _body_colors(body)
+    to_camera, room, colors, cover = world_to_camera(), _room(), _body_colors(body), _cover(body)
     for index in range(frames):
         time = index / rate
-        truth = tuple(_state(body, person, time, to_camera) for person in PEOPLE)
-        bodies = np.stack([pose_body(body, state).vertices for state in truth])
+        truth = tuple(_state(body, cover, person, time, to_camera) for person in PEOPLE)
+        bodies = np.stack([_dressed(pose_body(body, state).vertices, body.faces, cover) for state in truth])
         depth, color = _render(bodies, body.faces, colors, room, to_camera)
         frame = Frame(
             stamp_ns=round((1 + time) * 1e9),
@@ -96,8 +97,8 @@ def world_to_camera() -> np.ndarray:
     return np.column_stack([rotation, -rotation @ [0, -CAMERA_HEIGHT, 0]])
 
 
-def _state(body: BodyModel, person: DemoPerson, time: float, to_camera: np.ndarray) -> BodyState:
-    """The person at ``time`` in the camera frame, the lowest vertex on the floor."""
+def _state(body: BodyModel, cover: np.ndarray, person: DemoPerson, time: float, to_camera: np.ndarray) -> BodyState:
+    """The person at ``time`` in the camera frame, the soles on the floor."""
     betas = np.zeros(10)
     betas[: len(person.betas)] = person.betas
     pose = _pose(person.motion, time)
@@ -106,7 +107,7 @@ def _state(body: BodyModel, person: DemoPerson, time: float, to_camera: np.ndarr
     pose[0] = matrix_to_rotvec(to_camera[:, :3] @ facing @ turn)
     posed = pose_body(body, BodyState(betas, pose, np.zeros(3)))
     right, down, ahead = to_camera[:, :3].T  # the world's axes in the camera frame
-    lowest = float((posed.vertices @ down).max())
+    lowest = float((_dressed(posed.vertices, body.faces, cover) @ down).max())
     root = posed.joints[0].astype(np.float64)
     x = person.start[0] + person.velocity[0] * time
     z = person.start[1] + person.velocity[1] * time
@@ -150,23 +151,47 @@ def _pose(motion: str, time: float) -> np.ndarray:
     return pose
 
 
+_LEGS, _FEET, _SKIN, _HEAD = (0, 1, 2, 4, 5), (7, 8, 10, 11), (12, 15, 18, 19, 20, 21, 22, 23), 15  # parts
+
+
+def _shoes(body: BodyModel) -> np.ndarray:
+    """[V] bool: the feet up to the ankles."""
+    feet = np.isin(vertex_parts(body), _FEET)
+    return feet & (body.v_template[:, 1] < body.v_template[:, 1].min() + 0.12)
+
+
+def _hair(body: BodyModel) -> np.ndarray:
+    """[V] bool: the crown and the back of the head."""
+    head = vertex_parts(body) == _HEAD
+    crown, front = body.v_template[head, 1].max(), body.v_template[head, 2].max()
+    return head & ((body.v_template[:, 1] > crown - 0.07) | (body.v_template[:, 2] < front - 0.15))
+
+
+def _cover(body: BodyModel) -> np.ndarray:
+    """[V] metres: how far clothes, hair and shoes stand off the skin."""
+    cover = np.where(np.isin(vertex_parts(body), _SKIN), 0.0, 0.007)
+    cover[_hair(body)] = 0.02
+    cover[_shoes(body)] = 0.015
+    return cover
+
+
+def _dressed(vertices: np.ndarray, faces: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """The body [V, 3] grown along its normals by ``cover``, float32."""
+    return (vertices + vertex_normals(vertices[None], faces)[0] * cover[:, None]).astype(np.float32)
+
+
 def _body_colors(body: BodyModel) -> np.ndarray:
     """[P, V, 3] 0..255: skin, shirt, trousers, hair and shoes by body part."""
     parts = vertex_parts(body)
-    rest = body.v_template
     colors = np.empty((len(PEOPLE), len(parts), 3))
     skin = ((226, 182, 152), (188, 136, 104), (236, 198, 170))
     for index, person in enumerate(PEOPLE):
         tone = colors[index]
         tone[:] = person.shirt
-        tone[np.isin(parts, (0, 1, 2, 4, 5))] = person.trousers
-        tone[np.isin(parts, (7, 8, 10, 11))] = (48, 44, 44)
-        tone[np.isin(parts, (7, 8)) & (rest[:, 1] > rest[:, 1].min() + 0.12)] = person.trousers
-        tone[np.isin(parts, (12, 15, 18, 19, 20, 21, 22, 23))] = skin[index % len(skin)]
-        head = np.isin(parts, (15,))
-        crown = rest[head, 1].max()
-        face = rest[head, 2].max()
-        tone[head & ((rest[:, 1] > crown - 0.07) | (rest[:, 2] < face - 0.15))] = (66, 50, 40)
+        tone[np.isin(parts, (*_LEGS, *_FEET))] = person.trousers
+        tone[_shoes(body)] = (48, 44, 44)
+        tone[np.isin(parts, _SKIN)] = skin[index % len(skin)]
+        tone[_hair(body)] = (66, 50, 40)
     return colors
 
 
