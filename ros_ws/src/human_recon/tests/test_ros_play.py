@@ -115,11 +115,13 @@ def test_publishes_the_clock_of_the_bag(domain: Domain, bag: Path) -> None:
 def test_loops_until_interrupted(domain: Domain, bag: Path) -> None:
     images = domain.listen(DEPTH, Image, 50)
     with play(domain, bag, "--wait-for-subscribers", "--loop", "--rate", 10) as player:
-        domain.wait(lambda: len(images) > 2 * COUNT)
+        domain.wait(lambda: len(images) > 3 * COUNT)
         player.signal(signal.SIGINT)
-        assert player.wait(10.0) == 130  # as shells report an interrupted program
+        assert player.wait(10.0) == 130, player.output  # as shells report an interrupted program
     assert "Traceback" not in player.output
-    assert stamps_of(images)[COUNT] == START
+    # A subscriber that cannot keep up at ten times the speed may miss some, so only: it starts over, in order.
+    steps = np.diff(stamps_of(images))
+    assert (steps < 0).sum() >= 2 and (steps != 0).all()
 
 
 def test_types_without_support_are_skipped_and_named(domain: Domain, tmp_path: Path) -> None:
