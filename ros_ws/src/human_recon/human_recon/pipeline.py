@@ -41,7 +41,6 @@ class PipelineConfig:
     min_explained: float = 0.5  # share of a person's pixels that the body must cover
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)  # people fitted at the same time
     warm_start: bool = True  # start from the previous frame's body when the person was known
-    warm_residual: float = 0.04  # metres: search again when the previous fit was worse than this
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,7 @@ class Pipeline:
                 detection.points,
                 detection.normals,
                 hypothesis.mask,
+                hypothesis.head,
                 everybody,
                 frame.intrinsics,
                 surroundings.floor,
@@ -122,15 +122,16 @@ class Pipeline:
         labels = np.zeros(frame.depth.shape, np.uint16)
         for person, candidate in zip(people, candidates, strict=True):
             labels[candidate.hypothesis.mask] = person.id
-            self._association.remember(person, candidate.hypothesis.head, frame.stamp_ns)
+            self._association.remember(
+                person.id, candidate.hypothesis.head, frame.stamp_ns, person.state, candidate.fit.energy
+            )
         clock.lap("describe")
         return People(frame, people, labels, surroundings.floor, clock.timings)
 
     def _fit(self, observation: Observation, known: Known | None) -> Fit:
-        config = self.config
-        if config.warm_start and known is not None and known.residual < config.warm_residual:
-            return self._fitter.fit(observation, known.state)
-        return self._fitter.fit(observation)
+        if self.config.warm_start and known is not None:
+            return self._fitter.track(observation, known.state, known.energy)
+        return self._fitter.search(observation)
 
     def _render(self, frame: Frame, candidates: list[_Candidate]) -> tuple[np.ndarray, Raster]:
         vertices = np.stack([pose_body(self.body, c.fit.state).vertices for c in candidates])

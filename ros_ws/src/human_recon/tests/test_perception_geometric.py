@@ -119,7 +119,7 @@ class TestSeparatePeaks:
         z = np.full(heights.shape, 2.0) if depth is None else np.array([depth], float)
         points = np.stack([np.arange(len(profile))[None] * 0.01, -heights, z], -1)
         out = separate_peaks(
-            points, heights, np.isfinite(heights), jump=0.04, persistence=persistence, min_area=0.0, focal=200.0
+            points, heights, np.isfinite(heights), jump=0.04, persistence=persistence, min_width=0.0, focal=200.0
         )
         return out[0]
 
@@ -140,5 +140,5 @@ class TestSeparatePeaks:
         heights = rng.uniform(0, 2, (40, 50))
         valid = rng.random((40, 50)) < 0.7
         points = np.stack([heights, heights, np.full_like(heights, 2.0)], -1)
-        labels = separate_peaks(points, heights, valid, jump=0.04, persistence=0.1, min_area=0.0, focal=200.0)
+        labels = separate_peaks(points, heights, valid, jump=0.04, persistence=0.1, min_width=0.0, focal=200.0)
         np.testing.assert_array_equal(labels > 0, valid)

@@ -50,6 +50,7 @@ def observations(scene: Scene) -> list[Observation]:
             detection.points,
             detection.normals,
             h.mask,
+            h.head,
             everybody,
             CAMERA,
             surroundings.floor,
@@ -199,3 +200,15 @@ def test_depth_that_is_not_finite_is_refused(pipeline):
     depth = np.full((240, 320), np.nan, np.float32)
     with pytest.raises(ValueError, match="NaN"):
         pipeline.process(Frame(0, "camera", depth, CAMERA))
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.7, 3.1])
+def test_a_raised_arm_belongs_to_its_person(body, yaw):
+    state = standing(body, 0.0, 2.4, yaw)
+    pose = state.pose.copy()
+    pose[16], pose[18] = [0.0, 0.0, 1.2], [0.0, -0.3, 0.0]
+    scene = render(body, [BodyState(state.betas, pose, state.trans)], np.random.default_rng(0))
+    hypotheses = GeometricDetector().detect(scene.frame).hypotheses
+    assert len(hypotheses) == 1
+    mask, truth = hypotheses[0].mask, scene.person == 0
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.93

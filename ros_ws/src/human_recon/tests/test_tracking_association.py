@@ -1,16 +1,16 @@
 """Identities across frames."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
+from human_recon.body.state import BodyState
 from human_recon.tracking.association import Association, AssociationConfig
 
 SECOND = 1_000_000_000
 
 
 def remember(association: Association, person_id: int, head, stamp_ns: int) -> None:
-    association.remember(SimpleNamespace(id=person_id, state=None, residual=0.01), np.array(head, float), stamp_ns)
+    state = BodyState(np.zeros(10), np.zeros((24, 3)), np.zeros(3))
+    association.remember(person_id, np.array(head, float), stamp_ns, state, 50.0)
 
 
 def ids(matches) -> list[int | None]:
@@ -54,3 +54,13 @@ def test_ids_start_at_one_and_are_never_reused():
     association.reset()
     assert first == [1, 2, 3]
     assert association.new_id() == 4
+
+
+def test_a_worse_energy_is_believed_gradually_and_a_better_one_at_once():
+    association = Association(AssociationConfig(forgetting=0.25))
+    state = BodyState(np.zeros(10), np.zeros((24, 3)), np.zeros(3))
+    energies = []
+    for frame, energy in enumerate((80.0, 120.0, 60.0)):
+        association.remember(1, np.zeros(3), frame, state, energy)
+        energies.append(association.match([np.zeros(3)], frame)[0].energy)
+    assert energies == [80.0, 90.0, 60.0]

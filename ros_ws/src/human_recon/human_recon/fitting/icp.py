@@ -41,7 +41,7 @@ from human_recon.fitting.kinematics import (
 from human_recon.fitting.observation import Observation
 from human_recon.fitting.priors import PoseMixture, joint_limit_residuals, shape_residuals
 from human_recon.fitting.residuals import Residuals
-from human_recon.fitting.starts import LEFT_ARM, RIGHT_ARM, arm_poses, seated_pose, standing_pose
+from human_recon.fitting.starts import LIMBS, limb_poses, seated_pose, standing_pose
 from human_recon.geometry.plane import Plane
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from human_recon.geometry.signed_distance import penetration
@@ -55,8 +55,9 @@ class IcpConfig:
     finalists: int = 4  # starts that are refined
     coarse_iterations: int = 12
     fine_iterations: int = 30
-    arm_iterations: int = 8  # from each pose that an arm is tried in
+    limb_iterations: int = 8  # from each pose that a limb is tried in
     tracking_iterations: int = 10  # from the previous frame
+    acceptance: float = 1.3  # a tracked fit may be this much worse than the person's fits were
     coarse_points: int = 250  # correspondences in each direction
     fine_points: int = 800
     matching: MatchConfig = field(default_factory=MatchConfig)
@@ -100,18 +101,27 @@ class IcpFitter:
 
     # -- public ------------------------------------------------------------------------------------------------------
 
-    def fit(self, observation: Observation, previous: BodyState | None = None) -> Fit:
-        """Register from scratch, or from a recent state of the same person, which saves the search."""
+    def search(self, observation: Observation) -> Fit:
+        """Register from scratch."""
         config = self.config
-        if previous is not None:
-            return self.refine(previous, observation, iterations=config.tracking_iterations)
         coarse = [
             self._iterate(start, observation, config.coarse_iterations, config.coarse_points, config.robust_start, 0.12)
             for start in self.starting_states(observation)
         ]
         coarse.sort(key=lambda f: f.energy)
         fine = [self.refine(fit.state, observation) for fit in coarse[: config.finalists]]
-        return self._retry_arms(min(fine, key=lambda f: f.energy), observation)
+        return self._retry_limbs(min(fine, key=lambda f: f.energy), observation, 0.0)
+
+    def track(self, observation: Observation, previous: BodyState, expected_energy: float) -> Fit:
+        """Register from the same person's recent state; search further as long as the fit is worse than expected."""
+        config = self.config
+        fit = self.refine(previous, observation, iterations=config.tracking_iterations)
+        accepted = config.acceptance * expected_energy
+        if fit.energy > accepted:
+            fit = self._retry_limbs(fit, observation, accepted)
+        if fit.energy > accepted:
+            fit = min(fit, self.search(observation), key=lambda f: f.energy)
+        return fit
 
     def refine(
         self,
@@ -136,14 +146,12 @@ class IcpFitter:
         """Standing (or, for low heads, seated) bodies of fitting stature at every heading."""
         config = self.config
         up = observation.up
-        points = observation.points
-        heights = points @ up
-        top = float(np.percentile(heights, 99.7))
+        top = float(observation.head @ up)
         ground = -observation.floor.offset if observation.floor is not None else None
         tall = top - ground if ground is not None else None
         seated = tall is not None and tall < 1.42
         betas = self._betas_for_stature(tall) if tall is not None and not seated else np.zeros(10)
-        centre = np.median(points, axis=0)
+        centre = np.median(observation.points, axis=0)
         sight = centre - (centre @ up) * up
         sight /= max(float(np.linalg.norm(sight)), 1e-9)
         # Body axes in the camera frame at heading 0, facing the camera: y up, z towards the camera.
@@ -167,20 +175,21 @@ class IcpFitter:
         covariance = scipy.linalg.inv(fit.information + 1e-9 * np.eye(PARAMETERS))
         return np.sqrt(np.einsum("jap,pq,jaq->j", joints, covariance, joints) / 3.0)
 
-    def _retry_arms(self, fit: Fit, observation: Observation) -> Fit:
-        """Start each arm again from other poses: no closest point leads an arm out of the wrong place."""
+    def _retry_limbs(self, fit: Fit, observation: Observation, enough: float) -> Fit:
+        """Start legs and arms again from other poses, until the energy is below ``enough``.
+
+        No closest point leads a limb out of the wrong place, or the left leg out of the right leg's.
+        """
         config = self.config
-        for side in (LEFT_ARM, RIGHT_ARM):
-            tries = []
-            for arm in arm_poses():
-                pose = fit.state.pose.copy()
-                pose[list(side)] = arm if side is LEFT_ARM else arm * np.array([1.0, -1.0, -1.0])
-                start = replace(fit.state, pose=pose)
-                tries.append(
-                    self._iterate(
-                        start, observation, config.arm_iterations, config.coarse_points, 0.15, config.robust_end
-                    )
+        for limb in LIMBS:
+            if fit.energy < enough:
+                break
+            tries = [
+                self._iterate(
+                    replace(fit.state, pose=pose), observation, config.limb_iterations, config.coarse_points, 0.15, 0.06
                 )
+                for pose in limb_poses(fit.state.pose, limb)
+            ]
             best = self.refine(min(tries, key=lambda f: f.energy).state, observation)
             if best.energy < fit.energy:
                 fit = best

@@ -45,6 +45,7 @@ class Observation:
     points: np.ndarray  # [N, 3] measured surface, evenly spread over the image
     normals: np.ndarray  # [N, 3]
     tree: cKDTree  # over features(points, normals)
+    head: np.ndarray  # [3] top of the head, metres
     floor: Plane | None
     up: np.ndarray  # [3]
 
@@ -53,6 +54,7 @@ def observe(
     points: np.ndarray,
     normals: np.ndarray,
     mask: np.ndarray,
+    head: np.ndarray,
     everybody: np.ndarray,
     intrinsics: CameraIntrinsics,
     floor: Plane | None,
@@ -68,6 +70,7 @@ def observe(
         points: [H, W, 3] metres, z = 0 where there is no reading.
         normals: [H, W, 3] unit normals or zero.
         mask: [H, W] bool, the person's pixels.
+        head: [3] top of the head, metres.
         everybody: [H, W] bool, the pixels of all people.
         intrinsics: of the images above, undistorted.
         floor: the floor, if known.
@@ -108,6 +111,7 @@ def observe(
         points=chosen,
         normals=chosen_normals,
         tree=cKDTree(features(chosen, chosen_normals)),
+        head=head,
         floor=floor,
         up=up,
     )

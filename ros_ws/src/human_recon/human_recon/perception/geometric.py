@@ -28,7 +28,7 @@ class GeometricDetectorConfig:
     max_depth: float = 8.0
     jump: float = 0.04  # relative depth difference between connected neighbouring pixels
     persistence: float = 0.15  # rise of a head above the place where two people touch
-    peak_min_area: float = 0.02  # frontal area of a head
+    peak_min_width: float = 0.05  # mean width of a head and what is below it, down to that place
     min_area: float = 0.12  # frontal area of a visible person
     head_height: tuple[float, float] = (1.0, 2.25)  # top of the head above the floor
     head_width: tuple[float, float] = (0.11, 0.36)  # of the top 20 cm
@@ -36,8 +36,10 @@ class GeometricDetectorConfig:
     shoulder_ratio: float = 1.25  # shoulders are at least this much wider than the head ...
     profile_ratio: float = 1.5  # or, seen from the side, hips, hands or stride are at least this much wider
     max_on_wall: float = 0.5  # share of a person's pixels that may lie in the plane of a wall
-    fragment_distance: float = 0.35  # a piece cut off by an occluder belongs to whom it is this near to, on the floor
+    fragment_distance: float = 0.40  # a piece cut off by an occluder belongs to whom it is this near to, on the floor
+    reach: float = 0.65  # a piece may be this much above the head: a raised arm
     fragment_min_area: float = 0.005
+    fragment_max_area: float = 0.30
     fragment_drop: float = 0.35  # a "head" this much lower than somebody's within that distance is their knee or hand
 
 
@@ -74,7 +76,7 @@ class GeometricDetector:
             valid,
             jump=config.jump,
             persistence=config.persistence,
-            min_area=config.peak_min_area,
+            min_width=config.peak_min_width,
             focal=focal,
         )
         hypotheses = self._people(points, heights, labels, surroundings, focal)
@@ -131,19 +133,22 @@ class GeometricDetector:
                 for other in people
             )
         ]
+        masks = {k: labels == k for k in people}
         for k, pixels in members.items():
-            if k not in people and area[k] < 0.3:
-                owner = self._owner(pixels, people, members, plan, heights.ravel())
-                if owner is not None:
-                    members[owner] = np.concatenate([members[owner], pixels])
+            if k not in people and area[k] < config.fragment_max_area:
+                middle, highest = np.median(plan[pixels], axis=0), float(heights.ravel()[pixels].max())
+                near = [
+                    (float(np.linalg.norm(centre[owner] - middle)), owner)
+                    for owner in people
+                    if highest < tops[owner] + config.reach
+                ]
+                if near and min(near)[0] < config.fragment_distance:
+                    masks[min(near)[1]].ravel()[pixels] = True
         hypotheses = []
         for k in people:
-            mask = np.zeros(labels.size, bool)
-            mask[members[k]] = True
-            pixels = members[k]
-            top = pixels[np.argsort(-heights.ravel()[pixels])[: max(5, len(pixels) // 200)]]
-            head = np.median(points.reshape(-1, 3)[top], axis=0)
-            hypotheses.append(PersonHypothesis(mask.reshape(labels.shape), 1.0, head))
+            highest_first = members[k][np.argsort(-heights.ravel()[members[k]])]
+            head = np.median(points.reshape(-1, 3)[highest_first[: max(5, len(highest_first) // 200)]], axis=0)
+            hypotheses.append(PersonHypothesis(masks[k], 1.0, head))
         return tuple(sorted(hypotheses, key=lambda h: float(np.linalg.norm(h.head))))
 
     def _is_person(
@@ -176,20 +181,3 @@ class GeometricDetector:
             and config.shoulder_width[0] < shoulders < config.shoulder_width[1]
             and (shoulders > config.shoulder_ratio * head or widest > config.profile_ratio * head)
         )
-
-    def _owner(
-        self,
-        pixels: np.ndarray,
-        people: list[int],
-        members: dict[int, np.ndarray],
-        plan: np.ndarray,
-        heights: np.ndarray,
-    ) -> int | None:
-        """The person whom a loose piece belongs to, by distance on the floor; None for furniture."""
-        centre = np.median(plan[pixels], axis=0)
-        best, best_distance = None, self.config.fragment_distance
-        for k in people:
-            distance = float(np.linalg.norm(np.median(plan[members[k]], axis=0) - centre))
-            if distance < best_distance and heights[pixels].max() < heights[members[k]].max():
-                best, best_distance = k, distance
-        return best

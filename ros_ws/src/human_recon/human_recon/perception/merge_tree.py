@@ -3,7 +3,7 @@
 A person seen by a depth camera has one peak of height, the head; where two people touch, the surface between the two
 heads dips at least to the shoulders. So the pixels are visited from the highest to the lowest and joined to what they
 touch; two growing regions become one only if the lower peak rises less than `persistence` above the saddle where they
-meet or is too small to be a head and shoulders (Edelsbrunner and Harer, Computational Topology, 2010, on persistence).
+meet or is as slender as an arm (Edelsbrunner and Harer, Computational Topology, 2010, on persistence).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def separate_peaks(
     *,
     jump: float,
     persistence: float,
-    min_area: float,
+    min_width: float,
     focal: float,
 ) -> np.ndarray:
     """Label the regions of a depth image that each rise to one peak.
@@ -30,7 +30,8 @@ def separate_peaks(
         valid: [H, W] bool, pixels to label.
         jump: relative depth difference above which neighbouring pixels are not connected (0.04: 10 cm at 2.5 m).
         persistence: a peak closer to its saddle than this belongs to its neighbour, metres.
-        min_area: as does a region with less frontal area than this when the saddle is reached, square metres.
+        min_width: as does a region that is narrower than this on average, from its peak to the saddle, metres: a
+            raised arm is, a head is not.
         focal: pixels.
 
     Returns:
@@ -38,7 +39,7 @@ def separate_peaks(
     """
     indices = np.flatnonzero(valid)
     order = indices[np.argsort(-heights.ravel()[indices], kind="stable")]
-    roots = _flood(points, heights, order, jump, persistence, min_area, focal)
+    roots = _flood(points, heights, order, jump, persistence, min_width, focal)
     labels = np.zeros(valid.size, np.int32)
     labels[indices] = np.unique(roots[indices], return_inverse=True)[1] + 1
     return labels.reshape(valid.shape)
@@ -53,7 +54,7 @@ def _find(parent, i):
 
 
 @njit(cache=True, nogil=True)
-def _flood(points, heights, order, jump, persistence, min_area, focal):
+def _flood(points, heights, order, jump, persistence, min_width, focal):
     height, width = heights.shape
     parent = np.full(height * width, -1, np.int64)
     peak = np.zeros(height * width)
@@ -102,7 +103,8 @@ def _flood(points, heights, order, jump, persistence, min_area, focal):
                 main = roots[i]
         for i in range(count):
             root = roots[i]
-            if root != main and (peak[root] - heights[y, x] < persistence or area[root] < min_area):
+            rise = peak[root] - heights[y, x]
+            if root != main and (rise < persistence or area[root] < min_width * rise):
                 parent[root] = main
                 area[main] += area[root]
         home = _find(parent, nearest)

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from human_recon.body.state import BodyState
-from human_recon.people import Person
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,7 @@ class AssociationConfig:
     speed: float = 3.0  # metres per second a head may move
     slack: float = 0.25  # metres it may be mismeasured
     memory: float = 1.0  # seconds a lost person is remembered
+    forgetting: float = 0.2  # how fast the expected energy follows worse fits, per frame
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Known:
     head: np.ndarray  # [3] metres, camera frame
     stamp_ns: int
     state: BodyState
-    residual: float  # metres
+    energy: float  # of fits of this person that were believed
 
 
 class Association:
@@ -67,5 +67,9 @@ class Association:
         self._next_id += 1
         return self._next_id - 1
 
-    def remember(self, person: Person, head: np.ndarray, stamp_ns: int) -> None:
-        self._known[person.id] = Known(person.id, head, stamp_ns, person.state, person.residual)
+    def remember(self, person_id: int, head: np.ndarray, stamp_ns: int, state: BodyState, energy: float) -> None:
+        """Note where somebody's head [3] is now; a worse energy than before is believed only gradually."""
+        before = self._known.get(person_id)
+        if before is not None and energy > before.energy:
+            energy = before.energy + self.config.forgetting * (energy - before.energy)
+        self._known[person_id] = Known(person_id, head, stamp_ns, state, energy)
