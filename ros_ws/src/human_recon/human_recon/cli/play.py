@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="publish /clock for nodes with use_sim_time (default 40 times a second)",
     )  # fmt: skip
     parser.add_argument(
-        "-d", "--delay", type=_not_negative, default=0.5, metavar="SEC",
+        "-d", "--delay", type=_not_negative, default=2.0, metavar="SEC",
         help="wait before the first message, for subscribers to find the topics (default 0.5)",
     )  # fmt: skip
     parser.add_argument(
