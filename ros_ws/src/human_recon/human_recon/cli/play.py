@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-d", "--delay", type=_not_negative, default=2.0, metavar="SEC",
-        help="wait before the first message, for subscribers to find the topics (default 0.5)",
+        help="wait before the first message, for subscribers to find the topics (default 2)",
     )  # fmt: skip
     parser.add_argument(
         "--start-offset", type=_not_negative, default=0.0, metavar="SEC", help="skip the beginning of the bag"
