@@ -54,12 +54,12 @@ class IcpConfig:
     headings: int = 8  # starting headings around the compass
     finalists: int = 4  # starts that are refined
     coarse_iterations: int = 12
-    fine_iterations: int = 30
+    fine_iterations: int = 20
     limb_iterations: int = 8  # from each pose that a limb is tried in
     tracking_iterations: int = 10  # from the previous frame
     acceptance: float = 1.3  # a tracked fit may be this much worse than the person's fits were
-    coarse_points: int = 250  # correspondences in each direction
-    fine_points: int = 800
+    coarse_points: int = 200  # correspondences in each direction
+    fine_points: int = 600
     matching: MatchConfig = field(default_factory=MatchConfig)
     sigma: float = 0.015  # of a measurement, clothing included, at 1 m ...
     sigma_growth: float = 0.0025  # ... growing with the square of the depth
