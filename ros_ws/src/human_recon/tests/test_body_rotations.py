@@ -42,22 +42,6 @@ def test_shapes_are_kept_and_empty_arrays_pass():
 
 
 @settings(deadline=None)  # the first call compiles
-@given(vectors, scales)
-def test_left_jacobian_is_the_derivative(vector, scale):
-    vector, point, step = scale * vector, np.array([0.3, -0.7, 1.1]), 1e-6
-
-    def turned(v):
-        return Rotation.from_rotvec(v).as_matrix() @ point
-
-    numeric = np.stack([(turned(vector + d) - turned(vector - d)) / (2 * step) for d in step * np.eye(3)], axis=1)
-    jacobian = rotations.left_jacobian(vector)
-    assert np.abs(numeric + rotations.skew(turned(vector)) @ jacobian).max() < 1e-8
-    single = np.empty((3, 3))
-    rotations.left_jacobian_single(*vector, single)
-    assert np.abs(single - jacobian).max() < 1e-12
-
-
-@settings(deadline=None)  # the first call compiles
 @given(vectors, vectors)
 def test_rotation_between_directions_is_the_smallest(source, target):
     lengths = np.linalg.norm(source), np.linalg.norm(target)

@@ -25,7 +25,7 @@ from human_recon.visualization import (
 )
 from human_recon.visualization.canvas import draw_tag, draw_text, fit_into
 from human_recon.visualization.palette import CARD, FLOOR, NO_READING
-from human_recon.visualization.shading import shade_meshes, vertex_normals
+from human_recon.visualization.shading import shade_meshes
 
 CAMERA = CameraIntrinsics(width=320, height=240, fx=260.0, fy=260.0, cx=159.5, cy=119.5)
 
@@ -105,26 +105,6 @@ def test_people_have_their_own_colours():
     labels = np.array([[0, 3], [7, 3]], np.uint16)
     np.testing.assert_array_equal(labels_to_color(labels)[0, 1], person_color(3))
     np.testing.assert_array_equal(labels_to_color(labels)[0, 0], (0, 0, 0))
-
-
-def test_normals_of_a_sphere_point_outward():
-    normals = vertex_normals(SPHERE[None].astype(np.float32), FACES)[0]
-    assert ((normals * SPHERE).sum(axis=1) > 0.999).all()
-
-
-def test_normals_agree_with_the_obvious_sum():
-    rng = np.random.default_rng(0)
-    vertices = rng.normal(size=(2, 30, 3)).astype(np.float32)
-    faces = rng.integers(0, 30, (50, 3))
-    expected = np.zeros((2, 30, 3))
-    for p in range(2):
-        for a, b, c in faces:
-            n = np.cross(vertices[p, b] - vertices[p, a], vertices[p, c] - vertices[p, a])
-            for i in (a, b, c):
-                expected[p, i] += n
-    length = np.linalg.norm(expected, axis=2, keepdims=True)
-    expected = np.divide(expected, length, out=np.zeros_like(expected), where=length > 0)
-    np.testing.assert_allclose(vertex_normals(vertices, faces), expected, atol=1e-4)
 
 
 def test_supersampling_softens_the_border_and_keeps_the_area():

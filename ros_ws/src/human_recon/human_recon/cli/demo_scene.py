@@ -19,9 +19,9 @@ from human_recon.body.parts import vertex_parts
 from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
+from human_recon.geometry.normals import vertex_normals
 from human_recon.geometry.rasterizer import Raster, barycentric, rasterize
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
-from human_recon.visualization.shading import vertex_normals
 
 CAMERA = CameraIntrinsics(width=640, height=480, fx=525.0, fy=525.0, cx=319.5, cy=239.5)
 FRAME_ID = "camera_depth_optical_frame"
@@ -177,7 +177,7 @@ def _cover(body: BodyModel) -> np.ndarray:
 
 def _dressed(vertices: np.ndarray, faces: np.ndarray, cover: np.ndarray) -> np.ndarray:
     """The body [V, 3] grown along its normals by ``cover``, float32."""
-    return (vertices + vertex_normals(vertices[None], faces)[0] * cover[:, None]).astype(np.float32)
+    return (vertices + vertex_normals(vertices, faces) * cover[:, None]).astype(np.float32)
 
 
 def _body_colors(body: BodyModel) -> np.ndarray:

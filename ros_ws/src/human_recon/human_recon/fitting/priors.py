@@ -12,22 +12,8 @@ import numpy as np
 from human_recon.body.state import BodyState
 from human_recon.fitting.kinematics import BETAS, PARAMETERS
 from human_recon.fitting.residuals import Residuals
+from human_recon.geometry.rotations import inverse_right_jacobian
 from human_recon.resources import model_path
-
-
-def rotvec_step_jacobian(rotvec: np.ndarray) -> np.ndarray:
-    """Inverse right Jacobian of SO(3): d log(R exp([w]x)) / dw at w = 0, for rotation vectors [N, 3]: [N, 3, 3].
-
-    Chirikjian, Stochastic Models, Information Theory, and Lie Groups, vol. 2 (2012), eq. 10.86.
-    """
-    angle = np.linalg.norm(rotvec, axis=-1)
-    x, y, z = rotvec.T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
-    small = angle < 1e-4
-    safe = np.where(small, 1.0, angle)
-    factor = np.where(small, 1.0 / 12.0, 1.0 / safe**2 - (1.0 + np.cos(safe)) / (2.0 * safe * np.sin(safe)))
-    return np.eye(3) + 0.5 * cross + factor[:, None, None] * (cross @ cross)
 
 
 @dataclass(frozen=True)
@@ -54,7 +40,7 @@ class PoseMixture:
     def residuals(self, state: BodyState, weight: float) -> Residuals:
         best, deviation = self.component(state)
         rows = np.zeros((69, PARAMETERS))
-        by_joint = rotvec_step_jacobian(state.pose[1:])
+        by_joint = inverse_right_jacobian(state.pose[1:])
         for j in range(23):
             rows[:, 3 * j + 3 : 3 * j + 6] = self.whitening[best][:, 3 * j : 3 * j + 3] @ by_joint[j]
         scale = np.sqrt(weight)
@@ -100,7 +86,7 @@ def joint_limit_residuals(state: BodyState) -> Residuals:
 
     SMPLify eq. 6 uses an exponential; a hinge acts only beyond the limit and keeps the problem quadratic.
     """
-    by_joint = rotvec_step_jacobian(state.pose)
+    by_joint = inverse_right_jacobian(state.pose)
     rows, values = [], []
 
     def add(joint: int, axis: int, excess: float, sigma: float) -> None:

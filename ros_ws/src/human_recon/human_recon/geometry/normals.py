@@ -62,29 +62,36 @@ def depth_normals(points: np.ndarray, radius: int, max_jump: float) -> np.ndarra
     return normals
 
 
-@njit(cache=True, nogil=True)
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals [V, 3] of a mesh with ``vertices`` [V, 3] and counter-clockwise ``faces`` [F, 3]."""
-    normals = np.zeros((vertices.shape[0], 3))
-    for f in range(faces.shape[0]):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = (
-            vertices[b, 0] - vertices[a, 0],
-            vertices[b, 1] - vertices[a, 1],
-            vertices[b, 2] - vertices[a, 2],
-        )
-        vx, vy, vz = (
-            vertices[c, 0] - vertices[a, 0],
-            vertices[c, 1] - vertices[a, 1],
-            vertices[c, 2] - vertices[a, 2],
-        )
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for i in (a, b, c):
-            normals[i, 0] += nx
-            normals[i, 1] += ny
-            normals[i, 2] += nz
-    for i in range(vertices.shape[0]):
-        length = np.sqrt(normals[i, 0] ** 2 + normals[i, 1] ** 2 + normals[i, 2] ** 2)
-        if length > 0.0:
-            normals[i] /= length
+    """Area-weighted unit normals of meshes of one topology, outward for counter-clockwise faces.
+
+    Args:
+        vertices: [V, 3], or [P, V, 3] for several meshes.
+        faces: [F, 3].
+
+    Returns:
+        float64 in the shape of ``vertices``; 0 where undefined.
+    """
+    meshes = np.ascontiguousarray(vertices, np.float64).reshape(-1, *vertices.shape[-2:])
+    return _vertex_normals(meshes, np.ascontiguousarray(faces, np.int32)).reshape(vertices.shape)
+
+
+@njit(cache=True, nogil=True)
+def _vertex_normals(vertices, faces):
+    normals = np.zeros(vertices.shape)
+    for p in range(vertices.shape[0]):
+        for f in range(faces.shape[0]):
+            a, b, c = vertices[p, faces[f, 0]], vertices[p, faces[f, 1]], vertices[p, faces[f, 2]]
+            ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+            vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+            nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+            for corner in range(3):
+                i = faces[f, corner]
+                normals[p, i, 0] += nx
+                normals[p, i, 1] += ny
+                normals[p, i, 2] += nz
+        for i in range(vertices.shape[1]):
+            length = np.sqrt((normals[p, i] ** 2).sum())
+            if length > 0.0:
+                normals[p, i] /= length
     return normals

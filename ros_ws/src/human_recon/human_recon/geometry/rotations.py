@@ -55,21 +55,19 @@ def matrix_to_rotvec(matrix: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(flat).as_rotvec().reshape(*matrix.shape[:-2], 3)
 
 
-def left_jacobian(rotvec: np.ndarray) -> np.ndarray:
-    """Left Jacobians [..., 3, 3] of SO(3) at ``rotvec`` [..., 3].
+def inverse_right_jacobian(rotvec: np.ndarray) -> np.ndarray:
+    """Derivatives [..., 3, 3] of ``log(R exp([w]x))`` by ``w`` at 0, R the rotation of ``rotvec`` [..., 3].
 
-    To first order ``exp(rotvec + d) = exp(left_jacobian(rotvec) @ d) @ exp(rotvec)``, so the derivative of a rotated
-    point ``R @ x`` with respect to the axis-angle is ``-skew(R @ x) @ left_jacobian(rotvec)``.
+    How an axis-angle changes when a small turn is applied before it, in its own frame. Chirikjian, Stochastic Models,
+    Information Theory, and Lie Groups, vol. 2 (2012), eq. 10.86; valid below one full turn.
     """
     rotvec = np.asarray(rotvec, dtype=np.float64)
-    squared = np.sum(rotvec * rotvec, axis=-1)
-    angle = np.sqrt(squared)
+    angle = np.linalg.norm(rotvec, axis=-1)
     small = angle < SMALL_ANGLE
     safe = np.where(small, 1.0, angle)
-    b = np.where(small, 0.5 - squared / 24.0, 2.0 * (np.sin(0.5 * safe) / safe) ** 2)
-    c = np.where(small, 1.0 / 6.0 - squared / 120.0, (safe - np.sin(safe)) / safe**3)
+    factor = np.where(small, 1.0 / 12.0, 1.0 / safe**2 - (1.0 + np.cos(safe)) / (2.0 * safe * np.sin(safe)))
     cross = skew(rotvec)
-    return np.eye(3) + b[..., None, None] * cross + c[..., None, None] * (cross @ cross)
+    return np.eye(3) + 0.5 * cross + factor[..., None, None] * (cross @ cross)
 
 
 def rotation_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -109,26 +107,3 @@ def rotvec_to_matrix_single(x: float, y: float, z: float, out: np.ndarray) -> No
     out[2, 0] = b * x * z - a * y
     out[2, 1] = b * y * z + a * x
     out[2, 2] = 1.0 - b * (x * x + y * y)
-
-
-@numba.njit(cache=True, inline="always")
-def left_jacobian_single(x: float, y: float, z: float, out: np.ndarray) -> None:
-    """Write the left Jacobian of SO(3) at (x, y, z) into ``out`` [3, 3] (see :func:`left_jacobian`)."""
-    squared = x * x + y * y + z * z
-    if squared < SMALL_ANGLE * SMALL_ANGLE:
-        b = 0.5 - squared / 24.0
-        c = 1.0 / 6.0 - squared / 120.0
-    else:
-        angle = math.sqrt(squared)
-        half = math.sin(0.5 * angle) / angle
-        b = 2.0 * half * half
-        c = (angle - math.sin(angle)) / (squared * angle)
-    out[0, 0] = 1.0 - c * (y * y + z * z)
-    out[0, 1] = c * x * y - b * z
-    out[0, 2] = c * x * z + b * y
-    out[1, 0] = c * x * y + b * z
-    out[1, 1] = 1.0 - c * (x * x + z * z)
-    out[1, 2] = c * y * z - b * x
-    out[2, 0] = c * x * z - b * y
-    out[2, 1] = c * y * z + b * x
-    out[2, 2] = 1.0 - c * (x * x + y * y)

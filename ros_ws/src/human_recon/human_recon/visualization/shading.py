@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from human_recon.camera.intrinsics import CameraIntrinsics
+from human_recon.geometry.normals import vertex_normals
 from human_recon.geometry.rasterizer import Raster, barycentric, rasterize
 
 _LIGHT = (-0.35, -0.70, -0.62)  # towards the light: from the upper left, behind the camera
@@ -22,14 +23,6 @@ class ShadedMeshes:
     color: np.ndarray  # [H, W, 3] float32, 0..255, premultiplied with the coverage
     coverage: np.ndarray  # [H, W] float32, part of the pixel that shows a body
     raster: Raster  # at the picture's own resolution
-
-
-def vertex_normals(
-    vertices: np.ndarray,  # [P, V, 3]
-    faces: np.ndarray,  # [F, 3]
-) -> np.ndarray:
-    """Area-weighted unit normals, outward for counter-clockwise faces: [P, V, 3] float32, 0 where undefined."""
-    return _vertex_normals(np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32))
 
 
 def shade_meshes(
@@ -56,7 +49,7 @@ def shade_meshes(
         fine.person,
         fine.face,
         barycentric(fine, vertices, faces, camera),
-        vertex_normals(vertices, faces),
+        vertex_normals(vertices, faces).astype(np.float32),
         faces,
         np.ascontiguousarray(colors, np.float32).reshape(-1, 3),
         direction,
@@ -68,28 +61,6 @@ def shade_meshes(
         color = cv2.resize(color, size, interpolation=cv2.INTER_AREA)
         coverage = cv2.resize(coverage, size, interpolation=cv2.INTER_AREA)
     return ShadedMeshes(color=color, coverage=coverage, raster=raster)
-
-
-@numba.njit(cache=True, nogil=True)
-def _vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    normals = np.zeros_like(vertices)
-    for p in range(vertices.shape[0]):
-        for f in range(faces.shape[0]):
-            a, b, c = vertices[p, faces[f, 0]], vertices[p, faces[f, 1]], vertices[p, faces[f, 2]]
-            ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
-            vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
-            nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-            for corner in range(3):
-                i = faces[f, corner]
-                normals[p, i, 0] += nx
-                normals[p, i, 1] += ny
-                normals[p, i, 2] += nz
-        for i in range(vertices.shape[1]):
-            n = normals[p, i]
-            length = math.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2])
-            if length > 0:
-                n /= np.float32(length)
-    return normals
 
 
 @numba.njit(cache=True, nogil=True)
