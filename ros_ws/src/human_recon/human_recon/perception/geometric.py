@@ -53,6 +53,17 @@ class Detection:
     hypotheses: tuple[PersonHypothesis, ...]
 
 
+@dataclass(frozen=True)
+class _Region:
+    """Connected pixels that rise to one peak."""
+
+    label: int
+    pixels: np.ndarray  # [N] flat indices
+    area: float  # frontal, square metres
+    centre: np.ndarray  # [2] on the floor, metres
+    top: float  # highest point, metres
+
+
 class GeometricDetector:
     """Finds people in single depth frames without any learned part."""
 
@@ -106,50 +117,44 @@ class GeometricDetector:
     def _people(
         self, points: np.ndarray, heights: np.ndarray, labels: np.ndarray, surroundings: Surroundings, focal: float
     ) -> tuple[PersonHypothesis, ...]:
+        """The regions that are people, each with the loose pieces that belong to it."""
         config = self.config
-        count = int(labels.max())
-        flat = labels.ravel()
-        area = np.bincount(flat, (points[..., 2] ** 2 / focal**2).ravel(), count + 1)
-        axes = plane_axes(surroundings.up)
-        plan = points.reshape(-1, 3) @ axes.T  # [H*W, 2] position on the floor
-        order = np.argsort(flat, kind="stable")
-        bounds = np.searchsorted(flat[order], np.arange(1, count + 2))
-        members = {
-            k: order[bounds[k - 1] : bounds[k]] for k in range(1, count + 1) if area[k] > config.fragment_min_area
-        }
+        regions = _regions(points, heights, labels, surroundings.up, focal, config.fragment_min_area)
         people = [
-            k
-            for k, pixels in members.items()
-            if area[k] > config.min_area and self._is_person(points, heights, pixels, surroundings)
+            region
+            for region in regions
+            if region.area > config.min_area and self._is_person(points, heights, region.pixels, surroundings)
         ]
-        centre = {k: np.median(plan[members[k]], axis=0) for k in people}
-        tops = {k: float(heights.ravel()[members[k]].max()) for k in people}
-        people = [
-            k
-            for k in people
-            if not any(
-                np.linalg.norm(centre[k] - centre[other]) < config.fragment_distance
-                and tops[k] < tops[other] - config.fragment_drop
-                for other in people
-            )
+        people = [person for person in people if not any(self._is_part_of(person, other) for other in people)]
+        masks = [labels == person.label for person in people]
+        found = {person.label for person in people}
+        for piece in regions:
+            if piece.label not in found and piece.area < config.fragment_max_area:
+                owner = self._owner(piece, people)
+                if owner is not None:
+                    masks[owner].ravel()[piece.pixels] = True
+        hypotheses = [
+            PersonHypothesis(mask, 1.0, _highest_point(person, points, heights))
+            for person, mask in zip(people, masks, strict=True)
         ]
-        masks = {k: labels == k for k in people}
-        for k, pixels in members.items():
-            if k not in people and area[k] < config.fragment_max_area:
-                middle, highest = np.median(plan[pixels], axis=0), float(heights.ravel()[pixels].max())
-                near = [
-                    (float(np.linalg.norm(centre[owner] - middle)), owner)
-                    for owner in people
-                    if highest < tops[owner] + config.reach
-                ]
-                if near and min(near)[0] < config.fragment_distance:
-                    masks[min(near)[1]].ravel()[pixels] = True
-        hypotheses = []
-        for k in people:
-            highest_first = members[k][np.argsort(-heights.ravel()[members[k]])]
-            head = np.median(points.reshape(-1, 3)[highest_first[: max(5, len(highest_first) // 200)]], axis=0)
-            hypotheses.append(PersonHypothesis(masks[k], 1.0, head))
         return tuple(sorted(hypotheses, key=lambda h: float(np.linalg.norm(h.head))))
+
+    def _is_part_of(self, region: _Region, other: _Region) -> bool:
+        """Whether a region with head and shoulders is another person's lifted knee or outstretched hand."""
+        near = np.linalg.norm(region.centre - other.centre) < self.config.fragment_distance
+        return bool(near and region.top < other.top - self.config.fragment_drop)
+
+    def _owner(self, piece: _Region, people: list[_Region]) -> int | None:
+        """The index of the person whom a loose piece belongs to, by distance on the floor; None for furniture."""
+        distances = [
+            float(np.linalg.norm(person.centre - piece.centre))
+            if piece.top < person.top + self.config.reach
+            else np.inf
+            for person in people
+        ]
+        if not distances or min(distances) >= self.config.fragment_distance:
+            return None
+        return int(np.argmin(distances))
 
     def _is_person(
         self, points: np.ndarray, heights: np.ndarray, pixels: np.ndarray, surroundings: Surroundings
@@ -181,3 +186,28 @@ class GeometricDetector:
             and config.shoulder_width[0] < shoulders < config.shoulder_width[1]
             and (shoulders > config.shoulder_ratio * head or widest > config.profile_ratio * head)
         )
+
+
+def _regions(
+    points: np.ndarray, heights: np.ndarray, labels: np.ndarray, up: np.ndarray, focal: float, min_area: float
+) -> list[_Region]:
+    """The labelled regions of at least ``min_area`` square metres."""
+    flat = labels.ravel()
+    count = int(flat.max())
+    areas = np.bincount(flat, (points[..., 2] ** 2 / focal**2).ravel(), count + 1)
+    plan = points.reshape(-1, 3) @ plane_axes(up).T
+    order = np.argsort(flat, kind="stable")
+    bounds = np.searchsorted(flat[order], np.arange(1, count + 2))
+    regions = []
+    for label in range(1, count + 1):
+        if areas[label] > min_area:
+            pixels = order[bounds[label - 1] : bounds[label]]
+            centre, top = np.median(plan[pixels], axis=0), float(heights.ravel()[pixels].max())
+            regions.append(_Region(label, pixels, float(areas[label]), centre, top))
+    return regions
+
+
+def _highest_point(region: _Region, points: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """The top of the head [3]: the median of the highest pixels, which are the noisiest ones."""
+    highest_first = region.pixels[np.argsort(-heights.ravel()[region.pixels])]
+    return np.median(points.reshape(-1, 3)[highest_first[: max(5, len(highest_first) // 200)]], axis=0)
