@@ -265,6 +265,20 @@ def test_setup_leaves_a_foreign_venv_alone(skeleton: Skeleton) -> None:
     assert (venv / "precious").read_text() == "x"
 
 
+def bundled_pip() -> tuple[int, ...]:
+    """Version of the pip that a new virtual environment of this Python begins with; (0,) when it brings none."""
+    try:
+        import ensurepip
+    except ImportError:
+        return (0,)
+    return tuple(int(part) for part in ensurepip.version().split(".")[:2])
+
+
+# These run without a package index, so an older pip cannot be renewed as the set-up otherwise does.
+offline_pip = pytest.mark.skipif(bundled_pip() < (23, 1), reason="this Python's own pip is older than 23.1")
+
+
+@offline_pip
 def test_setup_on_a_ros_machine(skeleton: Skeleton, tmp_path: Path) -> None:
     """The branch for a machine with ROS 2: nothing of it is installed over, and the second run does nothing."""
     # Left by an interrupted run: no stamp, so it is made again.
@@ -321,6 +335,7 @@ def test_setup_ignores_the_environment_of_another_clone(skeleton: Skeleton) -> N
     assert str(other) not in (skeleton.state / "venv.log").read_text()
 
 
+@offline_pip
 def test_a_failed_step_runs_again(skeleton: Skeleton) -> None:
     runtime = skeleton.root / "requirements" / "runtime.txt"
     runtime.write_text("no-such-package-of-human-recon\n")
