@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from human_recon.body.lbs import pose_body
+from human_recon.body.lbs import PosedBody, pose_body
 from human_recon.body.measure import stature
 from human_recon.body.model import BodyModel
 from human_recon.body.parts import vertex_parts
@@ -53,6 +53,15 @@ class _Candidate:
     fit: Fit
     residual: float = np.nan  # metres
     explained: float = 0.0  # share of the hypothesis' pixels covered by the body
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """All bodies posed, and rendered together."""
+
+    bodies: tuple[PosedBody, ...]
+    vertices: np.ndarray  # [P, V, 3] metres
+    raster: Raster
 
 
 class Pipeline:
@@ -108,7 +117,7 @@ class Pipeline:
         # One thread per person; BLAS' own threads would wait for each other on matrices this small.
         with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self.config.workers) as pool:
             candidates = list(pool.map(fit, hypotheses, known))
-        candidates = [c for c in self._judge(frame, candidates) if self._is_plausible(c)]
+        candidates = [c for c in _judge(frame, candidates, self._render(frame, candidates)) if self._is_plausible(c)]
         clock.lap("fit")
 
         with threadpool_limits(limits=1, user_api="blas"):
@@ -118,7 +127,8 @@ class Pipeline:
         candidates = [replace(c, fit=apart) for c, apart in zip(candidates, fits, strict=True)]
         clock.lap("coherence")
 
-        people = self._describe(frame, self._judge(frame, candidates))
+        scene = self._render(frame, candidates)
+        people = self._describe(frame, _judge(frame, candidates, scene), scene)
         labels = np.zeros(frame.depth.shape, np.uint16)
         for person, candidate in zip(people, candidates, strict=True):
             labels[candidate.hypothesis.mask] = person.id
@@ -133,41 +143,25 @@ class Pipeline:
             return self._fitter.track(observation, known.state, known.energy)
         return self._fitter.search(observation)
 
-    def _render(self, frame: Frame, candidates: list[_Candidate]) -> tuple[np.ndarray, Raster]:
-        vertices = np.stack([pose_body(self.body, c.fit.state).vertices for c in candidates])
-        return vertices, rasterize(vertices, self.body.faces, frame.intrinsics)
-
-    def _judge(self, frame: Frame, candidates: list[_Candidate]) -> list[_Candidate]:
-        """How well each body explains its pixels, all bodies rendered together."""
-        if not candidates:
-            return []
-        _, raster = self._render(frame, candidates)
-        judged = []
-        for i, candidate in enumerate(candidates):
-            mask = candidate.hypothesis.mask
-            common = mask & (raster.person == i)
-            residual = float(np.median(np.abs(raster.depth - frame.depth)[common])) if common.any() else np.nan
-            judged.append(replace(candidate, residual=residual, explained=float(common.sum() / max(mask.sum(), 1))))
-        return judged
+    def _render(self, frame: Frame, candidates: list[_Candidate]) -> _Scene:
+        bodies = tuple(pose_body(self.body, candidate.fit.state) for candidate in candidates)
+        vertices = np.array([body.vertices for body in bodies], np.float32).reshape(-1, *self.body.v_template.shape)
+        return _Scene(bodies, vertices, rasterize(vertices, self.body.faces, frame.intrinsics))
 
     def _is_plausible(self, candidate: _Candidate) -> bool:
         return candidate.residual <= self.config.max_residual and candidate.explained >= self.config.min_explained
 
-    def _describe(self, frame: Frame, candidates: list[_Candidate]) -> tuple[Person, ...]:
-        if not candidates:
-            return ()
-        vertices, raster = self._render(frame, candidates)
+    def _describe(self, frame: Frame, candidates: list[_Candidate], scene: _Scene) -> tuple[Person, ...]:
         # Measured surfaces hide a body as well as other bodies do.
-        front = np.where(raster.depth > 0, raster.depth, np.inf)
+        front = np.where(scene.raster.depth > 0, scene.raster.depth, np.inf)
         hidden = np.where(frame.depth > 0, np.minimum(front, frame.depth + 0.10), front)
         hidden = np.where(np.isfinite(hidden), hidden, 0.0).astype(np.float32)
+        part_sizes = np.maximum(np.bincount(self._parts, minlength=24), 1)
         people = []
-        for i, candidate in enumerate(candidates):
+        for candidate, posed in zip(candidates, scene.bodies, strict=True):
             state = candidate.fit.state
-            visible = visible_vertices(vertices[i], self.body.faces, frame.intrinsics, hidden, 0.03)
-            seen = np.bincount(self._parts, visible, minlength=24) / np.maximum(
-                np.bincount(self._parts, minlength=24), 1
-            )
+            visible = visible_vertices(posed.vertices, self.body.faces, frame.intrinsics, hidden, 0.03)
+            seen = np.bincount(self._parts, visible, minlength=24) / part_sizes
             rows, columns = np.nonzero(candidate.hypothesis.mask)
             roi = (int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
             # A heuristic until a learned detector calibrates it: how much of the person the body explains, how closely.
@@ -177,8 +171,8 @@ class Pipeline:
                     id=candidate.known.id if candidate.known is not None else self._association.new_id(),
                     confidence=confidence * candidate.hypothesis.confidence,
                     state=state,
-                    vertices=vertices[i],
-                    joints=pose_body(self.body, state).joints,
+                    vertices=posed.vertices,
+                    joints=posed.joints,
                     joint_sigma=self._fitter.joint_sigma(candidate.fit).astype(np.float32),
                     joint_visible=seen > 0.05,
                     height=stature(self.body, state.betas),
@@ -187,6 +181,17 @@ class Pipeline:
                 )
             )
         return tuple(people)
+
+
+def _judge(frame: Frame, candidates: list[_Candidate], scene: _Scene) -> list[_Candidate]:
+    """How well each body explains its pixels."""
+    judged = []
+    for i, candidate in enumerate(candidates):
+        mask = candidate.hypothesis.mask
+        common = mask & (scene.raster.person == i)
+        residual = float(np.median(np.abs(scene.raster.depth - frame.depth)[common])) if common.any() else np.nan
+        judged.append(replace(candidate, residual=residual, explained=float(common.sum() / max(mask.sum(), 1))))
+    return judged
 
 
 class _Clock:

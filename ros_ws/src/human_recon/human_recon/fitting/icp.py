@@ -63,8 +63,10 @@ class IcpConfig:
     matching: MatchConfig = field(default_factory=MatchConfig)
     sigma: float = 0.015  # of a measurement, clothing included, at 1 m ...
     sigma_growth: float = 0.0025  # ... growing with the square of the depth
-    robust_start: float = 0.25  # Geman-McClure scale, first iteration
-    robust_end: float = 0.06  # and last
+    robust_start: float = 0.25  # Geman-McClure scale: where a search begins ...
+    robust_limb: float = 0.15  # where a limb is tried elsewhere ...
+    robust_fine: float = 0.12  # where the refinement takes over ...
+    robust_end: float = 0.06  # and where energies are compared
     point_to_point: float = 0.15  # share of the isotropic part
     pose_weight: float = 0.6
     shape_weight: float = 1.0
@@ -105,7 +107,14 @@ class IcpFitter:
         """Register from scratch."""
         config = self.config
         coarse = [
-            self._iterate(start, observation, config.coarse_iterations, config.coarse_points, config.robust_start, 0.12)
+            self._iterate(
+                start,
+                observation,
+                config.coarse_iterations,
+                config.coarse_points,
+                config.robust_start,
+                config.robust_fine,
+            )
             for start in self.starting_states(observation)
         ]
         coarse.sort(key=lambda f: f.energy)
@@ -137,7 +146,7 @@ class IcpFitter:
             observation,
             iterations or config.fine_iterations,
             config.fine_points,
-            0.12,
+            config.robust_fine,
             config.robust_end,
             tuple(obstacles),
         )
@@ -186,7 +195,12 @@ class IcpFitter:
                 break
             tries = [
                 self._iterate(
-                    replace(fit.state, pose=pose), observation, config.limb_iterations, config.coarse_points, 0.15, 0.06
+                    replace(fit.state, pose=pose),
+                    observation,
+                    config.limb_iterations,
+                    config.coarse_points,
+                    config.robust_limb,
+                    config.robust_end,
                 )
                 for pose in limb_poses(fit.state.pose, limb)
             ]
