@@ -1,0 +1,1 @@
+"""The ruler: metrics, evaluation of a pipeline, reports."""
