@@ -6,6 +6,7 @@ import pytest
 import trimesh
 
 from human_recon.geometry.rotations import rotvec_to_matrix
+from human_recon.simulation import joint_limits
 from training.bodies import joint_regressor, pose_sampler
 from training.bodies.decimation import border_vertices, decimate
 from training.bodies.symmetry import HalfBody, left_half
@@ -77,12 +78,12 @@ def test_sampled_poses_are_rotations_within_limits():
 
 
 def test_mirrored_pose_is_an_involution_that_swaps_sides():
-    poses = pose_sampler.within_limits(20, np.random.default_rng(1))
-    mirrored = pose_sampler.mirrored_pose(poses)
-    assert np.abs(pose_sampler.mirrored_pose(mirrored) - poses).max() == 0.0
+    poses = joint_limits.within_limits(20, np.random.default_rng(1))
+    mirrored = joint_limits.mirrored_pose(poses)
+    assert np.abs(joint_limits.mirrored_pose(mirrored) - poses).max() == 0.0
     up = np.zeros((24, 3))
     up[16, 2] = 0.5
-    other = pose_sampler.mirrored_pose(rotvec_to_matrix(up))
+    other = joint_limits.mirrored_pose(rotvec_to_matrix(up))
     assert np.abs(other[17] - rotvec_to_matrix(np.array([0.0, 0.0, -0.5]))).max() < 1e-12
 
 
@@ -148,7 +149,7 @@ def test_shipped_body_follows_fresh_people_and_poses():
     assert np.linalg.norm(fitted - whole, axis=-1).mean() < 2.5e-3
     assert np.abs(betas).max() < 5.0 and 0.6 < betas.std() < 1.4
 
-    pose = pose_sampler.within_limits(40, np.random.default_rng(988))
+    pose = joint_limits.within_limits(40, np.random.default_rng(988))
     target, _ = source.pose(people.vertices, fine, people.heads, pose)
     size = len(kept)
     errors = {}
