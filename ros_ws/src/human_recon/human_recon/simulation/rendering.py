@@ -1,0 +1,201 @@
+"""What a faultless camera would see of a scene, and what each pixel is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from human_recon.body.lbs import pose_body
+from human_recon.body.model import BodyModel
+from human_recon.body.state import BodyState
+from human_recon.camera.frame import Frame
+from human_recon.camera.intrinsics import CameraIntrinsics
+from human_recon.geometry.rasterizer import NEAR
+from human_recon.geometry.rasterizer_kernels import fill_mesh
+from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.geometry.scene_rasterizer import MeshBatch, rasterize_scenes, surface_labels
+from human_recon.ground_truth import TrueFrame, TruePerson
+from human_recon.simulation.scene import Actor, Scene, View
+
+FIRST_THING = 1000  # object indices: people from 0, things from here
+NO_PART = 255
+NO_MATERIAL = 255  # of things and of nothing
+_SILHOUETTE = 64  # pixels, longest side of the picture in which a whole silhouette is measured
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """The nearest surface in every pixel of a view, and the P actors of the scene; camera frame."""
+
+    depth: np.ndarray  # [H, W] float32, metres along z, 0 = nothing
+    object: np.ndarray  # [H, W] int32, actor's index, FIRST_THING + thing's index, -1 = nothing
+    vertex: np.ndarray  # [H, W] int32, the body's vertex nearest to what is seen, -1 = no person
+    part: np.ndarray  # [H, W] uint8, joint of the body part, NO_PART = no person
+    canonical: np.ndarray  # [H, W, 3] float32, point of the body's template (T pose, mean shape), 0 = no person
+    normal: np.ndarray  # [H, W, 3] float32, unit normal towards the camera, 0 = nothing
+    material: np.ndarray  # [H, W] uint8, outfit.Material, NO_MATERIAL = no person
+    states: tuple[BodyState, ...]  # [P]
+    joints: np.ndarray  # [P, 24, 3] float32, metres
+    visibility: np.ndarray  # [P] float32 in [0, 1], pixels seen over pixels of the whole silhouette
+
+
+def render(scene: Scene, view: View, body: BodyModel) -> Rendering:
+    """Render people and things; ``body`` is the model that the actors' parameters belong to."""
+    actors = scene.actors
+    batch, materials = _pack(scene, view)
+    raster = rasterize_scenes(batch)
+    labels = surface_labels(raster, batch)
+    seen = raster.object[0]
+    pixels = np.bincount(seen[(seen >= 0) & (seen < FIRST_THING)], minlength=len(actors))
+    rotation, translation = view.world_to_camera[:, :3], view.world_to_camera[:, 3]
+    visibility = np.zeros(len(actors), np.float32)
+    joints = np.zeros((len(actors), 24, 3), np.float32)
+    first = 0
+    for p, actor in enumerate(actors):
+        joints[p] = actor.joints @ rotation.T + translation
+        last = first + len(actor.surface)
+        if pixels[p]:
+            whole = silhouette_area(batch.vertices[first:last], actor.outfit.faces, view.intrinsics)
+            visibility[p] = min(1.0, pixels[p] / max(whole, 1.0))
+        first = last
+    return Rendering(
+        depth=raster.depth[0],
+        object=seen,
+        vertex=labels.vertex[0],
+        part=labels.part[0],
+        canonical=labels.canonical[0],
+        normal=labels.normal[0],
+        material=materials[raster.face[0]],  # face -1, nothing, is the last entry
+        states=tuple(camera_state(actor, view.world_to_camera, body) for actor in actors),
+        joints=joints,
+        visibility=visibility,
+    )
+
+
+def camera_state(actor: Actor, world_to_camera: np.ndarray, body: BodyModel) -> BodyState:
+    """The actor's parameters in the camera frame.
+
+    SMPL turns a body about its pelvis joint J, not about its origin, so with x_camera = R x_world + c the new
+    translation is R (J + trans) + c - J.
+    """
+    rotation, translation = world_to_camera[:, :3], world_to_camera[:, 3]
+    pose = actor.pose.copy()
+    pose[0] = matrix_to_rotvec(rotation @ rotvec_to_matrix(actor.pose[0]))
+    pelvis = body.j_template[0] + body.j_shapedirs[0] @ actor.betas
+    return BodyState(actor.betas, pose, rotation @ (pelvis + actor.trans) + translation - pelvis)
+
+
+def silhouette_area(vertices: np.ndarray, faces: np.ndarray, intrinsics: CameraIntrinsics) -> float:
+    """Pixels that a mesh [V, 3] in the camera frame would cover, were nothing before it and the image larger.
+
+    Exact for silhouettes of up to 64 pixels; larger ones are measured in a coarser picture of that size. What is more
+    than one image away from the image, or nearer than the near plane, does not count.
+    """
+    camera = (intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy)
+    return float(_silhouette_area(vertices, faces, camera, intrinsics.width, intrinsics.height))
+
+
+def true_frame(
+    rendering: Rendering,
+    body: BodyModel,
+    frame: Frame,
+    ids: Sequence[int] | None = None,  # of the actors; 1, 2, ... if not given
+) -> TrueFrame:
+    """The truth about ``frame``, which is what a sensor made of ``rendering``."""
+    numbers = tuple(ids) if ids is not None else tuple(range(1, len(rendering.states) + 1))
+    labels = np.zeros(rendering.object.shape, np.uint16)
+    people = []
+    for p, (number, state) in enumerate(zip(numbers, rendering.states, strict=True)):
+        posed = pose_body(body, state)
+        mask = rendering.object == p
+        labels[mask] = number
+        seen = np.bincount(rendering.part[mask], minlength=24)[:24] > 0
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        roi = (0, 0, 0, 0)
+        if len(rows):
+            roi = (int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+        people.append(
+            TruePerson(number, state, posed.vertices, posed.joints, float(rendering.visibility[p]), seen, roi)
+        )
+    return TrueFrame(frame, tuple(people), labels, rendering.part)
+
+
+def _pack(scene: Scene, view: View) -> tuple[MeshBatch, np.ndarray]:
+    """All meshes in the camera frame as one batch, people first, and the material of each face and of nothing."""
+    actors, things = scene.actors, scene.things
+    surfaces = [actor.surface for actor in actors] + [thing.vertices for thing in things]
+    triangles = [actor.outfit.faces for actor in actors] + [thing.faces for thing in things]
+    vertex_count = [len(surface) for surface in surfaces]
+    face_count = [len(faces) for faces in triangles]
+    people, total = sum(vertex_count[: len(actors)]), sum(vertex_count)
+
+    vertices = np.empty((total, 3), np.float32)
+    body_vertex, part = np.full(total, -1, np.int32), np.full(total, NO_PART, np.uint8)
+    canonical = np.zeros((total, 3), np.float32)
+    if surfaces:
+        rotation = np.ascontiguousarray(view.world_to_camera[:, :3].T, np.float32)
+        np.matmul(np.concatenate(surfaces), rotation, out=vertices)
+        vertices += view.world_to_camera[:, 3].astype(np.float32)
+    if actors:
+        np.concatenate([actor.outfit.body_vertex for actor in actors], out=body_vertex[:people])
+        np.concatenate([actor.outfit.part for actor in actors], out=part[:people])
+        np.concatenate([actor.outfit.canonical for actor in actors], out=canonical[:people])
+    objects = [*range(len(actors)), *range(FIRST_THING, FIRST_THING + len(things))]
+    first_vertex = np.cumsum([0, *vertex_count[:-1]]) if surfaces else np.zeros(0, np.int64)
+    faces = np.concatenate(triangles) if surfaces else np.zeros((0, 3), np.int32)
+    faces = faces + np.repeat(first_vertex, face_count).astype(np.int32)[:, None]
+    materials = np.full(len(faces) + 1, NO_MATERIAL, np.uint8)
+    first = 0
+    for actor in actors:
+        materials[first : first + len(actor.outfit.faces)] = actor.outfit.material[actor.outfit.faces[:, 0]]
+        first += len(actor.outfit.faces)
+    camera = view.intrinsics
+    return (
+        MeshBatch(
+            vertices=vertices,
+            faces=faces,
+            face_start=np.array([0, len(faces)], np.int64),
+            face_object=np.repeat(np.array(objects, np.int32), face_count),
+            cameras=np.array([[camera.fx, camera.fy, camera.cx, camera.cy]]),
+            size=(camera.height, camera.width),
+            body_vertex=body_vertex,
+            part=part,
+            canonical=canonical,
+        ),
+        materials,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _silhouette_area(vertices, faces, camera, width, height):
+    fx, fy, cx, cy = camera
+    left, right, top, bottom = 2.0 * width, -1.0 * width, 2.0 * height, -1.0 * height
+    for i in range(vertices.shape[0]):
+        z = vertices[i, 2]
+        if z <= NEAR:
+            continue  # faces that end here are clipped; what remains of them is bounded by the other people's image
+        u, v = fx * vertices[i, 0] / z + cx, fy * vertices[i, 1] / z + cy
+        left, right = min(left, u), max(right, u)
+        top, bottom = min(top, v), max(bottom, v)
+    left, right = math.floor(max(left, -1.0 * width)), math.ceil(min(right, 2.0 * width))
+    top, bottom = math.floor(max(top, -1.0 * height)), math.ceil(min(bottom, 2.0 * height))
+    columns, rows = right - left + 1, bottom - top + 1
+    if columns <= 0 or rows <= 0:
+        return 0.0
+    scale = min(1.0, _SILHOUETTE / max(columns, rows))
+    size = (math.ceil(rows * scale), math.ceil(columns * scale))
+    inverse_depth = np.zeros(size, np.float32)
+    objects = np.full(size, -1, np.int32)
+    face = np.full(size, -1, np.int32)
+    # The centre of a coarse pixel is the centre of the pixels it joins.
+    u0, v0 = (cx - left + 0.5) * scale - 0.5, (cy - top + 0.5) * scale - 0.5
+    fill_mesh(vertices, faces, 0, fx * scale, fy * scale, u0, v0, NEAR, True, inverse_depth, objects, face, 0)
+    area = 0
+    for v in range(size[0]):
+        for u in range(size[1]):
+            area += objects[v, u] >= 0
+    return area / (scale * scale)

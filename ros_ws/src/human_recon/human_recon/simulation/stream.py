@@ -1,0 +1,293 @@
+"""Endless training data, rendered on the fly: whole frames and person crops.
+
+Batch ``b`` of a seed is a function of (seed, b, configuration, assets) alone, so a stream gives the same batches with any
+number of workers, resumes at any batch, and several trainers share one stream by taking turns.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, fields
+from multiprocessing.queues import Queue
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from human_recon.body.model import BodyModel
+
+from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.perception.crops import SIZE, WINDOW, CropCamera, crop_lookup, crop_points
+from human_recon.simulation.assets import Assets
+from human_recon.simulation.imperfect_mask import imperfect_mask
+from human_recon.simulation.randomness import generator
+from human_recon.simulation.rendering import FIRST_THING, NO_PART
+from human_recon.simulation.world import Sample, World, WorldConfig
+
+MAX_PEOPLE = 8  # rows for people in a batch; SceneConfig draws no more
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """B whole frames. People are in the rows of the arrays [B, MAX_PEOPLE, ...]; rows from ``count`` on are 0."""
+
+    depth: np.ndarray  # [B, H, W] float32, measured, metres, 0 = no reading
+    cameras: np.ndarray  # [B, 4] float32, fx fy cx cy, pixels
+    person: np.ndarray  # [B, H, W] int8, row of the person seen, -1 = nobody
+    part: np.ndarray  # [B, H, W] uint8, joint of the body part, 255 = nobody
+    vertex: np.ndarray  # [B, H, W] int16, nearest vertex of the body, -1 = nobody
+    canonical: np.ndarray  # [B, H, W, 3] float16, point of the body's template, metres
+    normal: np.ndarray  # [B, H, W, 3] float16, unit normal, camera frame
+    count: np.ndarray  # [B] int32, number of people in the scene
+    betas: np.ndarray  # [B, P, 10] float32
+    pose: np.ndarray  # [B, P, 24, 3] float32, axis-angle, camera frame
+    trans: np.ndarray  # [B, P, 3] float32, metres
+    joints: np.ndarray  # [B, P, 24, 3] float32, metres, camera frame
+    visibility: np.ndarray  # [B, P] float32 in [0, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class CropBatch:
+    """B person crops (perception.crops), all of a scene's people together. Lengths in metres, crop frame."""
+
+    points: np.ndarray  # [B, 4, S, S] float32, X, Y, Z, valid
+    prompt: np.ndarray  # [B, S, S] float32 in [0, 1], an imperfect detector's mask of this person
+    mask: np.ndarray  # [B, S, S] bool, this person
+    part: np.ndarray  # [B, S, S] uint8, body part of whoever is seen, 255 = nobody
+    vertex: np.ndarray  # [B, S, S] int16, vertex of whoever is seen, -1 = nobody
+    canonical: np.ndarray  # [B, S, S, 3] float16, point of the template of whoever is seen
+    betas: np.ndarray  # [B, 10] float32
+    pose: np.ndarray  # [B, 24, 3] float32, axis-angle; pose[:, 0] in the crop's axes
+    trans: np.ndarray  # [B, 3] float32, SMPL's translation in the crop frame
+    joints: np.ndarray  # [B, 24, 3] float32
+    visibility: np.ndarray  # [B] float32 in [0, 1]
+    scene: np.ndarray  # [B] int32, crops with one number show one scene
+    centre: np.ndarray  # [B, 3] float32, of the crop, in the camera frame
+    rotation: np.ndarray  # [B, 3, 3] float32, camera's axes -> crop's
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """What a stream delivers."""
+
+    seed: int = 0
+    batch: int = 32  # frames or crops
+    world: WorldConfig = field(default_factory=WorldConfig)
+    crop_size: int = SIZE  # pixels
+    min_visibility: float = 0.1  # people less visible get no crop of their own
+    centre_jitter: float = 0.08  # metres, one standard deviation: how far off the detector's centre is
+
+
+Batch_co = TypeVar("Batch_co", covariant=True)
+
+
+class Maker(Protocol[Batch_co]):
+    """Makes batches; cheap to send to another process, where ``open`` loads what it needs."""
+
+    def open(self) -> OpenMaker[Batch_co]: ...
+
+
+class OpenMaker(Protocol[Batch_co]):
+    """Ready to make any batch."""
+
+    def make(self, index: int) -> Batch_co: ...
+
+
+@dataclass(frozen=True)
+class FrameMaker:
+    """Whole frames; frame k of batch b is sample b * batch + k of the world."""
+
+    config: StreamConfig
+    assets: Assets
+
+    def open(self) -> _FrameWorld:
+        """Load the world."""
+        return _FrameWorld(self.config, World(self.config.world, self.assets))
+
+
+@dataclass(frozen=True)
+class CropMaker:
+    """Person crops; batch b takes the samples b * 2^20, b * 2^20 + 1, ... until it is full."""
+
+    config: StreamConfig
+    assets: Assets
+
+    def open(self) -> _CropWorld:
+        """Load the world."""
+        return _CropWorld(self.config, World(self.config.world, self.assets))
+
+
+def stream(maker: Maker[Batch_co], first: int = 0, step: int = 1, workers: int = 0) -> Iterator[Batch_co]:
+    """Batches ``first``, ``first + step``, ... without end.
+
+    To resume, set ``first`` to the index of the next batch wanted; R trainers that share a stream use ``first`` = rank
+    and ``step`` = R.
+
+    Args:
+        maker: what to make.
+        workers: processes that make batches ahead of their use, at most two each; 0 makes them here, when asked for.
+
+    Raises:
+        RuntimeError: a worker died or failed; the message says why.
+    """
+    if first < 0 or step < 1 or workers < 0:
+        raise ValueError(f"first {first} and workers {workers} must be at least 0, step {step} at least 1")
+    if workers:
+        yield from _from_workers(maker, first, step, workers)
+    world = maker.open()
+    index = first
+    while True:
+        yield world.make(index)
+        index += step
+
+
+def _from_workers(maker: Maker[Batch_co], first: int, step: int, workers: int) -> Iterator[Batch_co]:
+    """Worker w makes every ``workers``-th batch, so taking turns restores the order."""
+    context = multiprocessing.get_context("spawn")  # fork would copy locks held by other threads
+    queues: list[Queue] = [context.Queue(maxsize=2) for _ in range(workers)]
+    processes = [
+        context.Process(target=_work, args=(maker, first + w * step, workers * step, queues[w]), daemon=True)
+        for w in range(workers)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        while True:
+            for process, results in zip(processes, queues, strict=True):
+                yield _take(process, results)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _work(maker: Maker[Batch_co], first: int, step: int, results: Queue) -> None:
+    try:
+        with closing(stream(maker, first, step)) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                results.put(batch)
+    except Exception as error:
+        results.put(RuntimeError(f"making training data failed: {type(error).__name__}: {error}"))
+
+
+def _take(process: multiprocessing.process.BaseProcess, results: Queue) -> Batch_co:
+    while True:
+        try:
+            result = results.get(timeout=1.0)
+        except queue.Empty:
+            if not process.is_alive():
+                raise RuntimeError(
+                    f"a process making training data ended with exit code {process.exitcode}; out of memory?"
+                ) from None
+            continue
+        if isinstance(result, RuntimeError):
+            raise result
+        return result
+
+
+class _FrameWorld:
+    def __init__(self, config: StreamConfig, world: World) -> None:
+        self._config = config
+        self._world = world
+
+    def make(self, index: int) -> FrameBatch:
+        size = self._config.batch
+        samples = [self._world.sample(self._config.seed, index * size + k) for k in range(size)]
+        height, width = samples[0].depth.shape
+        batch = FrameBatch(
+            depth=np.empty((size, height, width), np.float32),
+            cameras=np.empty((size, 4), np.float32),
+            person=np.empty((size, height, width), np.int8),
+            part=np.empty((size, height, width), np.uint8),
+            vertex=np.empty((size, height, width), np.int16),
+            canonical=np.empty((size, height, width, 3), np.float16),
+            normal=np.empty((size, height, width, 3), np.float16),
+            count=np.empty(size, np.int32),
+            betas=np.zeros((size, MAX_PEOPLE, 10), np.float32),
+            pose=np.zeros((size, MAX_PEOPLE, 24, 3), np.float32),
+            trans=np.zeros((size, MAX_PEOPLE, 3), np.float32),
+            joints=np.zeros((size, MAX_PEOPLE, 24, 3), np.float32),
+            visibility=np.zeros((size, MAX_PEOPLE), np.float32),
+        )
+        for k, sample in enumerate(samples):
+            rendering, camera = sample.rendering, sample.view.intrinsics
+            batch.depth[k] = sample.depth
+            batch.cameras[k] = camera.fx, camera.fy, camera.cx, camera.cy
+            batch.person[k] = np.where(rendering.object < FIRST_THING, rendering.object, -1)
+            batch.part[k] = rendering.part
+            batch.vertex[k] = rendering.vertex
+            batch.canonical[k] = rendering.canonical
+            batch.normal[k] = rendering.normal
+            count = len(rendering.states)
+            batch.count[k] = count
+            for p, state in enumerate(rendering.states):
+                batch.betas[k, p], batch.pose[k, p], batch.trans[k, p] = state.betas, state.pose, state.trans
+            batch.joints[k, :count] = rendering.joints
+            batch.visibility[k, :count] = rendering.visibility
+        return batch
+
+
+class _CropWorld:
+    def __init__(self, config: StreamConfig, world: World) -> None:
+        self._config = config
+        self._world = world
+
+    def make(self, index: int) -> CropBatch:
+        crops: list[dict[str, np.ndarray]] = []
+        number = 0
+        while len(crops) < self._config.batch:
+            place = (index << 20) + number
+            sample = self._world.sample(self._config.seed, place)
+            rng = generator(self._config.seed, place, "crops")
+            crops += self._crops(sample, number, rng)
+            number += 1
+        rows = crops[: self._config.batch]
+        return CropBatch(**{f.name: np.stack([row[f.name] for row in rows]) for f in fields(CropBatch)})
+
+    def _crops(self, sample: Sample, scene: int, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
+        crops = []
+        for p, visibility in enumerate(sample.rendering.visibility):
+            # Drawn for everybody, so that one person's fate does not change the noise of the next.
+            jitter, key = rng.normal(0.0, self._config.centre_jitter, 3), int(rng.integers(1 << 62))
+            centre = sample.rendering.joints[p, [0, 9]].mean(axis=0) + jitter  # between pelvis and chest
+            if visibility >= self._config.min_visibility and centre[2] > 0.1:
+                crops.append(_crop(sample, p, scene, centre, key, self._config.crop_size, self._world.body))
+        return crops
+
+
+def _crop(
+    sample: Sample, person: int, scene: int, centre: np.ndarray, key: int, size: int, body: BodyModel
+) -> dict[str, np.ndarray]:
+    """One row of a CropBatch."""
+    rendering, intrinsics, state = sample.rendering, sample.view.intrinsics, sample.rendering.states[person]
+    camera = CropCamera.towards(centre, WINDOW, size)
+    lookup = crop_lookup(camera, intrinsics)
+    points = crop_points(sample.depth, lookup, camera, intrinsics)
+    outside = points[3] == 0.0  # also where the sensor has no reading: nothing can be said there
+    mask = rendering.object == person
+    others = (rendering.object < FIRST_THING) & (rendering.object >= 0) & ~mask
+    prompt = imperfect_mask(mask, others, generator(key, 0, "mask"))
+    pose = state.pose.copy()
+    pose[0] = matrix_to_rotvec(camera.rotation @ rotvec_to_matrix(state.pose[0]))
+    pelvis = body.j_template[0] + body.j_shapedirs[0] @ state.betas
+    part, vertex = rendering.part.ravel()[lookup], rendering.vertex.ravel()[lookup]
+    canonical = rendering.canonical.reshape(-1, 3)[lookup].astype(np.float16)
+    part[outside], vertex[outside], canonical[outside] = NO_PART, -1, 0.0
+    return {
+        "points": points,
+        "prompt": np.where(lookup >= 0, prompt.ravel()[lookup], 0.0).astype(np.float32),
+        "mask": mask.ravel()[lookup] & ~outside,
+        "part": part,
+        "vertex": vertex.astype(np.int16),
+        "canonical": canonical,
+        "betas": state.betas.astype(np.float32),
+        "pose": pose.astype(np.float32),
+        "trans": (camera.to_crop(state.trans + pelvis) - pelvis).astype(np.float32),
+        "joints": camera.to_crop(rendering.joints[person]).astype(np.float32),
+        "visibility": np.float32(rendering.visibility[person]),
+        "scene": np.int32(scene),
+        "centre": centre.astype(np.float32),
+        "rotation": camera.rotation.astype(np.float32),
+    }

@@ -1,0 +1,73 @@
+"""The synthetic world in one object: sample ``index`` of ``seed`` is a scene, a view of it and what the sensor measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from human_recon.body.model import BodyModel, default_body_model
+from human_recon.camera.frame import Frame
+from human_recon.ground_truth import TrueFrame
+from human_recon.simulation.assets import Assets, Split
+from human_recon.simulation.people_source import PeopleSource
+from human_recon.simulation.randomness import generator
+from human_recon.simulation.rendering import Rendering, render, true_frame
+from human_recon.simulation.robot_camera import draw_view
+from human_recon.simulation.scene import Scene, View
+from human_recon.simulation.sensors import SensorSwitches, sensor_for
+from human_recon.simulation.staging import SceneConfig, SceneSampler
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """What the world is like; the defaults are those of training."""
+
+    split: Split = "train"
+    size: tuple[int, int] | None = (160, 120)  # width, height of the rendered image; None = each camera's own
+    detail: str = "light"  # meshes of people: light (about 4,000 vertices when dressed) or full
+    scene: SceneConfig = field(default_factory=SceneConfig)
+    sensor: SensorSwitches = field(default_factory=SensorSwitches)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One frame of the world and everything that is true about it."""
+
+    scene: Scene
+    view: View
+    rendering: Rendering
+    depth: np.ndarray  # [H, W] float32, measured, metres, 0 = no reading
+
+
+class World:
+    """Draws samples; holds what they are made of."""
+
+    def __init__(self, config: WorldConfig, assets: Assets, body: BodyModel | None = None) -> None:
+        self.config = config
+        self.assets = assets
+        self.body = body if body is not None else default_body_model()
+        people = PeopleSource.load(assets, config.split, config.detail, self.body)
+        self._scenes = SceneSampler(config.scene, people)
+
+    def sample(self, seed: int, index: int) -> Sample:
+        """Sample ``index``: a function of the seed, the index, the configuration and the assets alone."""
+        rng = generator(seed, index, f"scene {self.config.split}")
+        scene = self._scenes.draw(rng)
+        view = draw_view(rng, scene, self.config.scene, self.config.size)
+        rendering = render(scene, view, self.body)
+        depth = measure(rendering, view, key=int(rng.integers(1 << 62)), switches=self.config.sensor)
+        return Sample(scene, view, rendering, depth)
+
+    def true_frame(self, sample: Sample, stamp_ns: int = 0) -> TrueFrame:
+        """The sample as a frame with its truth."""
+        frame = Frame(stamp_ns, "camera_depth_optical_frame", sample.depth, sample.view.intrinsics)
+        return true_frame(sample.rendering, self.body, frame)
+
+
+def measure(rendering: Rendering, view: View, key: int, switches: SensorSwitches) -> np.ndarray:
+    """What the view's sensor makes of a rendering: [H, W] float32 metres, 0 = no reading."""
+    sensor = sensor_for(view.preset)
+    return sensor.measure(
+        rendering.depth, rendering.normal, rendering.material, view.intrinsics, view.stride, key, switches
+    )
