@@ -106,6 +106,7 @@ class Shapes:
     vertices: np.ndarray  # [S, N, 3] of the half-body vertices asked for
     heads: np.ndarray  # [S, 104, 3] bone heads, made exactly symmetric
     age: np.ndarray  # [S] years
+    female: np.ndarray  # [S] bool, the side of Anny's phenotype "gender" whose growth data the sampler used
 
 
 class AnnySource:
@@ -158,7 +159,7 @@ class AnnySource:
                 rest_heads.append(to_body_axes(rest["rest_bone_heads"].numpy()))
         heads = np.concatenate(rest_heads)
         heads = 0.5 * (heads + heads[:, self.mirror_bones] * [-1.0, 1.0, 1.0])
-        return Shapes(np.concatenate(rest_vertices), heads, age.numpy())
+        return Shapes(np.concatenate(rest_vertices), heads, age.numpy(), phenotypes["gender"].numpy() > 0.5)
 
     def joints(self, heads: np.ndarray) -> np.ndarray:
         """SMPL's joints [S, 24, 3] of bone heads [S, 104, 3]."""
