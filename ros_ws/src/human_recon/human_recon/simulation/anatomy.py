@@ -38,7 +38,7 @@ class Leg:
     """One leg, degrees."""
 
     flexion: float = 0.0  # of the thigh, forwards from the vertical: it stays where it is when the pelvis tilts
-    abduction: float = 3.0  # of the thigh, outwards
+    abduction: float = 0.0  # of the thigh, outwards
     rotation: float = 5.0  # of the thigh, outwards
     knee: float = 3.0  # flexion
     ankle: float = float("nan")  # plantar flexion; NaN: whatever keeps the sole level
@@ -110,15 +110,16 @@ def poses_of(angles: np.ndarray) -> np.ndarray:
 
 _MIRROR = np.array([[1.0, -1.0, -1.0], [-1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])  # F R F with F = diag(-1, 1, 1)
 _SPINE_SHARES = {"spine1": (0.35, 0.35, 0.25), "spine2": (0.35, 0.35, 0.35), "spine3": (0.30, 0.30, 0.40)}
-_NECK_SHARES = {"neck": (0.45, 0.45, 0.45), "head": (0.55, 0.55, 0.55)}  # of flexion, bend, twist
+_NECK_SHARES = {"neck": 0.45, "head": 0.55}
 
 
 def _set_trunk(rotations: np.ndarray, trunk: np.ndarray) -> None:
     pitch, roll, flexion, bend, twist, nod, tilt, turn = trunk
     rotations[:, 0] = _x(pitch) @ _z(-roll)
-    for shares, forwards, sideways, around in ((_SPINE_SHARES, flexion, bend, twist), (_NECK_SHARES, nod, tilt, turn)):
-        for name, (a, b, c) in shares.items():
-            rotations[:, joint_index(name)] = _y(c * around) @ _z(-b * sideways) @ _x(a * forwards)
+    for name, (a, b, c) in _SPINE_SHARES.items():
+        rotations[:, joint_index(name)] = _x(a * flexion) @ _z(-b * bend) @ _y(c * twist)
+    for name, share in _NECK_SHARES.items():  # the face turns about the neck first, then looks down its own way
+        rotations[:, joint_index(name)] = _y(share * turn) @ _z(-share * tilt) @ _x(share * nod)
 
 
 def _arm(arm: np.ndarray) -> dict[str, np.ndarray]:
