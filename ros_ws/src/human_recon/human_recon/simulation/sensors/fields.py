@@ -1,0 +1,147 @@
+"""Random fields over native pixel coordinates, the common ground of the sensor models.
+
+Every field is a function of a key and of the position on the *sensor*, never of the rendered image: a picture rendered
+at a quarter of the resolution shows the same blobs and ragged borders as the full one, sampled at every fourth pixel.
+
+- A *blob* field is a lattice of random numbers, interpolated: noise with the correlation length of a matching window.
+- A *brick* field is constant in cells; every row of cells is shifted by an amount of its own, so that cells of
+  neighbouring rows do not line up. Depth cameras decide per window, so borders and holes come in such pieces.
+
+Integers come from :func:`human_recon.simulation.randomness.hash_uniform`, whose 53 random bits are split where several
+small numbers are needed: hashing is what costs.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from human_recon.simulation.randomness import hash_uniform
+
+_MASK = (1 << 64) - 1
+_ROW = 1 << 20  # lattice rows are this far apart in the counter: no image has more cells in a row
+
+
+def subkey(key: int, purpose: int) -> np.uint64:
+    """An independent key for one purpose of a sample: SplitMix64's finaliser over both."""
+    value = (key * 0x9E3779B97F4A7C15 + purpose * 0xD1B54A32D192ED03 + 0x2545F4914F6CDD1D) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return np.uint64(value ^ (value >> 31))
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def hash_bits(key, counter):
+    """53 random bits, int64."""
+    return np.int64(hash_uniform(key, counter) * 9007199254740992.0)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def normal_of_52_bits(bits):
+    """Nearly a standard normal: the sum of four uniform 13-bit numbers, within 3.46 sigma (Irwin and Hall, 1927)."""
+    total = (bits & 8191) + ((bits >> 13) & 8191) + ((bits >> 26) & 8191) + ((bits >> 39) & 8191)
+    return (total - 16382) * (math.sqrt(3.0) / 8192.0)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def normal_of_36_bits(bits):
+    """The same of three 12-bit numbers, within 3 sigma."""
+    total = (bits & 4095) + ((bits >> 12) & 4095) + ((bits >> 24) & 4095)
+    return (total - 6142.5) * (2.0 / 4096.0)
+
+
+class Axis(NamedTuple):
+    """One image axis of N pixels on a lattice: where each pixel lies between which nodes."""
+
+    cell: np.ndarray  # [N] int64, node before the pixel
+    weight: np.ndarray  # [N] float64 in [0, 1), of the node after
+    gain: np.ndarray  # [N] float64, what makes the variance of an interpolated white lattice 1 everywhere
+
+
+@lru_cache(maxsize=256)
+def axis(size: int, stride: float, pitch: float) -> Axis:
+    """``size`` pixels ``stride`` native pixels apart over a lattice of ``pitch`` native pixels. Not to be written to."""
+    position = ((np.arange(size) + 0.5) * stride - 0.5) / pitch + 1.0
+    cell = np.floor(position).astype(np.int64)
+    weight = position - cell
+    return Axis(cell, weight, 1.0 / np.sqrt((1.0 - weight) ** 2 + weight**2))
+
+
+@numba.njit(cache=True, nogil=True)
+def normal_lattice(key, rows, columns):
+    """[rows, columns] float64, standard normal."""
+    lattice = np.empty((rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            lattice[i, j] = normal_of_52_bits(hash_bits(key, i * _ROW + j))
+    return lattice
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def interpolate(lattice, i, wy, j, wx):
+    """Bilinear between the nodes (i, j) and (i + 1, j + 1)."""
+    return (lattice[i, j] * (1.0 - wx) + lattice[i, j + 1] * wx) * (1.0 - wy) + (
+        lattice[i + 1, j] * (1.0 - wx) + lattice[i + 1, j + 1] * wx
+    ) * wy
+
+
+@numba.njit(cache=True, nogil=True)
+def brick_rows(key, rows):
+    """[rows] float64 in [0, 1): by how much of a cell each row of cells is moved."""
+    shifts = np.empty(rows)
+    for i in range(rows):
+        shifts[i] = hash_uniform(key, np.uint64(i) + np.uint64(1 << 62))
+    return shifts
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def brick_bits(key, i, j):
+    """The 53 bits of brick (i, j)."""
+    return hash_bits(key, i * _ROW + j)
+
+
+def normals_reference(key: np.uint64, counter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(:func:`hash_bits`, :func:`normal_of_52_bits` of them) of an array of counters, in plain numpy."""
+    bits = bits_reference(key, counter)
+    parts = sum(((bits >> shift) & 8191) for shift in (0, 13, 26, 39))
+    return bits, (parts - 16382) * (math.sqrt(3.0) / 8192.0)
+
+
+def bits_reference(key: np.uint64, counter: np.ndarray) -> np.ndarray:
+    """:func:`hash_bits` of an array of counters, in plain numpy."""
+    with np.errstate(over="ignore"):
+        value = np.uint64(key) + counter.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        value = value ^ (value >> np.uint64(31))
+    return (value >> np.uint64(11)).astype(np.int64)
+
+
+def lattice_reference(key: np.uint64, rows: int, columns: int) -> np.ndarray:
+    """:func:`normal_lattice` in plain numpy."""
+    i, j = np.mgrid[0:rows, 0:columns]
+    return normals_reference(key, i * _ROW + j)[1]
+
+
+def interpolate_reference(lattice: np.ndarray, vertical: Axis, horizontal: Axis) -> np.ndarray:
+    """:func:`interpolate` at every pixel: [H, W]."""
+    i, wy = vertical.cell[:, None], vertical.weight[:, None]
+    j, wx = horizontal.cell[None], horizontal.weight[None]
+    upper = lattice[i, j] * (1.0 - wx) + lattice[i, j + 1] * wx
+    lower = lattice[i + 1, j] * (1.0 - wx) + lattice[i + 1, j + 1] * wx
+    return upper * (1.0 - wy) + lower * wy
+
+
+def bricks_reference(key: np.uint64, size: tuple[int, int], stride: float, pitch: float) -> np.ndarray:
+    """:func:`brick_bits` of the brick of every pixel: [H, W] int64."""
+    vertical = ((np.arange(size[0]) + 0.5) * stride - 0.5) / pitch + 1.0
+    i = np.floor(vertical).astype(np.int64)
+    rows = np.arange(i.max() + 1, dtype=np.uint64) + np.uint64(1 << 62)
+    shift = bits_reference(key, rows) * (1.0 / 9007199254740992.0)
+    horizontal = ((np.arange(size[1]) + 0.5) * stride - 0.5) / pitch + 1.0
+    j = np.floor(horizontal[None] + shift[i][:, None]).astype(np.int64)
+    return bits_reference(key, i[:, None] * _ROW + j)

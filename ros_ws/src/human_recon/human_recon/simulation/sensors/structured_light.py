@@ -1,0 +1,108 @@
+"""Structured light of the PrimeSense kind: Kinect for Xbox 360, Asus Xtion."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from human_recon.simulation.sensors.switches import SensorSwitches
+from human_recon.simulation.sensors.triangulation import Triangulation
+
+
+@dataclass(frozen=True)
+class StructuredLight:
+    """A projected dot pattern, matched by one infrared camera; pixels are those of the delivered image.
+
+    Published figures that the defaults must and do agree with (tests/test_simulation_sensors.py):
+
+    - standard deviation of a plane's depth 1.425e-3 z^2 m, depth step 2.85e-3 z^2 m (Khoshelham and Elberink,
+      "Accuracy and resolution of Kinect depth data for indoor mapping applications", Sensors 12(2), 2012), which is
+      half of a disparity step of 1/8 pixel;
+    - axial noise 0.0012 + 0.0019 (z - 0.4)^2 m up to 60 degrees of incidence, steeply more beyond, lateral noise of
+      0.8 pixels (Nguyen, Izadi, Lovell, "Modeling Kinect sensor noise for improved 3D reconstruction and tracking",
+      3DIMPVT 2012);
+    - kinds of errors: Mallick, Das, Majumdar, "Characterizations of noise in Kinect depth images: a review", IEEE
+      Sensors Journal 14(6), 2014; windows that fatten and tear borders, projector shadow by the pattern's geometry:
+      Landau, Choo, Choong, "Simulating Kinect infrared and depth images", IEEE Trans. Cybernetics 46(12), 2016, and
+      Bohg, Romero, Herzog, Schaal, "Robot arm pose estimation through pixel-wise part classification", ICRA 2014.
+
+    "Real frames" below are the two of benchmarks/sensor_noise.json (``tools/compare_sensor_noise.py``).
+    """
+
+    baseline: float = 0.075  # metres, projector to infrared camera (Khoshelham and Elberink 2012)
+    color_offset: float = 0.0  # metres, infrared camera to the camera whose image the depth is registered to
+    focal_ratio: float = 1.0  # focal length of the infrared image over that of the delivered image
+    step: float = 0.125  # pixels of the infrared image (Khoshelham and Elberink 2012; Landau et al. 2016)
+    sigma: float = 0.05  # pixels, before rounding to steps; with them 0.062, Khoshelham and Elberink's half step
+    correlated: float = 0.9  # share of the noise's variance that is correlated; real frames
+    blob: float = 3.5  # pixels, cell of the correlated noise; autocorrelation of residuals on the real frames
+    grazing: float = 0.2  # growth of the noise with 1 / cos(incidence) - 1: Nguyen et al. 2012, figure 3, by eye
+    band: float = 0.0  # pixels of disparity: saw-tooth over the columns, in some units (real frame: 0.08)
+    band_width: float = 64.0  # pixels of the infrared image; real frame
+    brick: float = 4.0  # pixels; borders on the real frames
+    jitter: float = 2.0  # pixels, half of a small correlation window; borders on the real frames
+    fatten: float = 0.5  # share of bricks in which the nearer surface wins
+    smooth: float = 2.0  # pixels
+    edge: float = 0.6  # pixels of disparity: less than that is one surface to the window
+    reach: float = 14.0  # metres; a white wall is seen at 9.5 m on the real frames, and limited by noise in signal
+    cloud: float = 24.0  # pixels, size of patches of weaker signal; hair on the real frames
+    cloud_sigma: float = 0.5
+    ragged_sigma: float = 0.35
+    holes: float = 0.0003  # share of bricks; real frames
+    margins: tuple[float, float, float, float] = (0.0, 8.0, 0.0, 0.0)  # left, right, top, bottom pixels: half of the
+    # correlation window that the hardware never fills (Konolige and Mihelich, "Technical description of Kinect
+    # calibration", ROS wiki, 2011: 8 columns); a registered image has wider ones
+    rounding: float = 0.001  # metres, of the driver
+
+    def varied(self, rng: np.random.Generator) -> StructuredLight:
+        """Another unit of this kind."""
+        noise, reach, ragged, jitter, band = rng.standard_normal(5)
+        registered = self.color_offset != 0.0
+        moved = rng.uniform(-6.0, 6.0, 2) if registered else (0.0, 0.0)
+        left, right, top, bottom = self.margins
+        return replace(
+            self,
+            sigma=self.sigma * math.exp(0.2 * noise),
+            reach=self.reach * math.exp(0.2 * reach),
+            ragged_sigma=self.ragged_sigma * math.exp(0.3 * ragged),
+            jitter=self.jitter * math.exp(0.25 * jitter),
+            band=max(0.0, 0.06 * band),
+            margins=(left + moved[0], right - moved[0], top + moved[1], bottom - moved[1]),
+        )
+
+    def kernel(self, focal: float, near: float, far: float, phase: float, on: SensorSwitches) -> Triangulation:
+        """The compiled pass's parameters; ``focal`` in native pixels of the delivered image."""
+        sigma = self.sigma if on.noise else 0.0
+        return Triangulation(
+            projector=focal * (self.baseline - self.color_offset),
+            camera=-focal * self.color_offset,
+            shadow=on.shadow,
+            margins=self.margins,
+            limit_camera=on.border,
+            disparity=focal * self.focal_ratio * self.baseline,
+            step=self.step if on.quantisation else 0.0,
+            phase=phase,
+            rounding=self.rounding if on.rounding else 0.0,
+            near=near if on.range_limits else 0.0,
+            far=far if on.range_limits else math.inf,
+            blob=self.blob,
+            blob_sigma=sigma * math.sqrt(self.correlated),
+            pixel_sigma=sigma * math.sqrt(1.0 - self.correlated),
+            grazing=self.grazing,
+            band=self.band if on.bias else 0.0,
+            band_width=self.band_width / self.focal_ratio,
+            brick=self.brick,
+            jitter=self.jitter if on.edges else 0.0,
+            fatten=self.fatten,
+            smooth=self.smooth if on.smoothing else 0.0,
+            edge=self.edge,
+            reach=self.reach if on.dropouts else math.inf,
+            cloud=self.cloud,
+            cloud_sigma=self.cloud_sigma,
+            ragged_sigma=self.ragged_sigma,
+            holes=self.holes if on.holes else 0.0,
+            outliers=0.0,
+            outlier_reach=0.0,
+        )

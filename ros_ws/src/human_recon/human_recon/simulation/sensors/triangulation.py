@@ -1,0 +1,437 @@
+"""Depth from disparity: what structured light and stereo have in common, as one compiled pass over the image.
+
+Three steps per row and pixel, all in native pixels (``stride`` of them per rendered pixel):
+
+1. *Seen?* A surface must be lit by the projector and seen by the other camera: each is a pinhole moved along x by o, in
+   whose image a pixel at column u and depth z lies at u - f o / z. What lies behind something nearer there is hidden:
+   to the left of an object for o > 0, over f o (1 / z_near - 1 / z_far) pixels. Outside of the other camera's image
+   there is no reading either.
+2. *Enough signal?* reflectance cos(incidence) (reach / z)^2, times two random fields (a smooth and a ragged one), must
+   exceed 1. Disparity f b / z then gets its error: noise correlated over the matching window, noise of single pixels,
+   column bands; both grow with the angle of incidence.
+3. *Which surface?* The matching window decides for one of the surfaces in it: every brick of the image looks a little
+   way aside, takes over a surface it finds there, and fills what has no reading of its own. Then disparity is rounded
+   to its steps and depth to whole millimetres.
+
+:func:`measure_reference` says the same in plain numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from scipy.special import ndtri
+
+from human_recon.simulation.sensors.fields import (
+    axis,
+    bits_reference,
+    brick_bits,
+    brick_rows,
+    bricks_reference,
+    hash_bits,
+    interpolate,
+    interpolate_reference,
+    lattice_reference,
+    normal_lattice,
+    normal_of_36_bits,
+    subkey,
+)
+
+_NEAREST = 0.05  # metres, what is nearer does not even hide anything
+_BYTE = 1.0 / 255.0
+_NORMAL_QUANTILES = ndtri((np.arange(256) + 0.5) / 256.0)
+_PIXEL_SHARE = 1.0 / 131072.0
+
+
+class Triangulation(NamedTuple):
+    """What the pass needs to know; lengths in native pixels of the image, unless said otherwise."""
+
+    projector: float  # f o of the projector, pixel metres; 0 = it stands where the image is taken from
+    camera: float  # f o of the other camera
+    shadow: bool  # whether surfaces hide others from projector and other camera
+    margins: tuple[float, float, float, float]  # left, right, top, bottom of the other camera's image without readings
+    limit_camera: bool  # whether the other camera's image ends
+    disparity: float  # f b, pixel metres, of the disparity that is measured
+    step: float  # pixels, disparity's quantisation; 0 = none
+    phase: float  # of the steps, in steps
+    rounding: float  # metres, of the depth; 0 = none
+    near: float  # metres
+    far: float  # metres
+    blob: float  # pixels, cell of the correlated noise
+    blob_sigma: float  # pixels of disparity
+    pixel_sigma: float  # pixels of disparity, uncorrelated
+    grazing: float  # noise grows by 1 + grazing (1 / cos(incidence) - 1)
+    band: float  # pixels of disparity, height of the column bands' saw-tooth
+    band_width: float  # pixels
+    brick: float  # pixels, side of a piece of border
+    jitter: float  # pixels, how far a brick looks aside at most
+    fatten: float  # share of bricks that prefer the nearer surface
+    smooth: float  # pixels, half of the window that flattens; 0 = none
+    edge: float  # pixels of disparity that make two surfaces
+    reach: float  # metres at which a white wall seen at normal incidence is just measured; inf = always
+    cloud: float  # pixels, cell of the smooth signal field
+    cloud_sigma: float  # of its logarithm
+    ragged_sigma: float  # of the logarithm of the ragged field, constant in bricks
+    holes: float  # share of bricks without a reading
+    outliers: float  # share of weak bricks with a wrong match
+    outlier_reach: float  # pixels of disparity, size of the wrong matches' error
+
+
+def measure(
+    depth: np.ndarray,  # [H, W] float32, metres, 0 = nothing
+    normal: np.ndarray | None,  # [H, W, 3], camera frame
+    codes: np.ndarray | None,  # [H, W] uint8
+    camera: tuple[float, float, float, float],  # fx, fy, cx, cy of the rendered image
+    stride: float,
+    key: int,
+    reflectance: np.ndarray,  # [256] of the surface codes
+    parameters: Triangulation,
+) -> np.ndarray:
+    """The measured depth, [H, W] float32 metres, 0 = no reading."""
+    height, width = depth.shape
+    parameters = _decorrelated(parameters, stride)
+    vertical, horizontal = axis(height, stride, parameters.blob), axis(width, stride, parameters.blob)
+    smooth_vertical, smooth_horizontal = axis(height, stride, parameters.cloud), axis(width, stride, parameters.cloud)
+    return _measure(
+        depth,
+        normal if normal is not None else np.zeros((0, 0, 3), np.float32),
+        codes if codes is not None else np.zeros((0, 0), np.uint8),
+        *camera,
+        float(stride),
+        (subkey(key, 1), subkey(key, 2), subkey(key, 3), subkey(key, 4)),
+        reflectance,
+        ragged_levels(parameters.ragged_sigma),
+        vertical,
+        horizontal,
+        smooth_vertical,
+        smooth_horizontal,
+        parameters,
+    )
+
+
+def _decorrelated(parameters: Triangulation, stride: float) -> Triangulation:
+    """Where the pixels are farther apart than a blob is wide its noise is that of single pixels, and cheaper so."""
+    if stride < parameters.blob or parameters.blob_sigma == 0.0:
+        return parameters
+    return parameters._replace(blob_sigma=0.0, pixel_sigma=math.hypot(parameters.blob_sigma, parameters.pixel_sigma))
+
+
+def ragged_levels(sigma: float) -> np.ndarray:
+    """[256] float64: equally likely values of a log-normal of median 1."""
+    return np.exp(sigma * _NORMAL_QUANTILES)
+
+
+@numba.njit(cache=True, nogil=True)
+def _hide(inverse, shift, tolerance, padding, bins, visible):
+    """Clear ``visible`` where a pinhole that is moved by ``shift`` sees something nearer; one row.
+
+    ``bins`` is the moved pinhole's row of inverse depths. Neighbouring pixels of one surface cover all bins between
+    theirs.
+    """
+    bins[:] = 0.0
+    before, before_bin = 0.0, 0
+    for u in range(inverse.shape[0]):
+        here = inverse[u]
+        if here > 0.0:
+            place = math.floor(u - shift * here) + padding
+            first, last = place, place
+            if before > 0.0 and abs(here - before) < tolerance:
+                if before_bin < place - 1:
+                    first = before_bin + 1
+                elif before_bin > place + 1:
+                    last = before_bin - 1
+            for k in range(first, last + 1):
+                if here > bins[k]:
+                    bins[k] = here
+            before_bin = place
+        before = here
+    for u in range(inverse.shape[0]):
+        here = inverse[u]
+        if here > 0.0 and bins[math.floor(u - shift * here) + padding] > here + tolerance:
+            visible[u] = False
+
+
+@numba.njit(cache=True, nogil=True)
+def _measure(
+    depth,
+    normal,
+    codes,
+    fx,
+    fy,
+    cx,
+    cy,
+    stride,
+    keys,
+    reflectance,
+    levels,
+    vertical,
+    horizontal,
+    smooth_vertical,
+    smooth_horizontal,
+    p,
+):
+    height, width = depth.shape
+    blob_key, cloud_key, brick_key, pixel_key = keys
+    with_normal, with_codes = normal.shape[0] > 0, codes.shape[0] > 0
+    noisy = p.blob_sigma > 0.0 or p.pixel_sigma > 0.0
+    limited = p.reach < math.inf
+    blob = np.zeros((1, 1))
+    if p.blob_sigma > 0.0:
+        blob = normal_lattice(blob_key, vertical.cell[-1] + 2, horizontal.cell[-1] + 2)
+    cloud = np.zeros((1, 1))
+    if limited:
+        cloud = normal_lattice(cloud_key, smooth_vertical.cell[-1] + 2, smooth_horizontal.cell[-1] + 2)
+        for i in range(cloud.shape[0]):
+            for j in range(cloud.shape[1]):
+                cloud[i, j] = math.exp(p.cloud_sigma * cloud[i, j])
+
+    # Bricks: their bits once each; a row of pixels knows its bricks by index.
+    rows = int(math.floor(((height - 0.5) * stride - 0.5) / p.brick + 1.0)) + 1
+    columns = int(math.floor(((width - 0.5) * stride - 0.5) / p.brick + 1.0)) + 2
+    shifts = brick_rows(brick_key, rows)
+    # of each brick: how far it looks aside (x, y), whether it prefers the nearer surface, its signal (0 = hole)
+    aside_x, aside_y = np.empty((rows, columns)), np.empty((rows, columns))
+    prefers = np.empty((rows, columns), np.bool_)
+    ragged = np.empty((rows, columns))
+    mismatch = np.empty((rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            bits = brick_bits(brick_key, i, j)
+            aside_x[i, j] = ((bits & 255) * _BYTE * 2.0 - 1.0) * p.jitter / stride
+            aside_y[i, j] = (((bits >> 8) & 255) * _BYTE * 2.0 - 1.0) * p.jitter / stride
+            prefers[i, j] = ((bits >> 16) & 15) * 0.0625 < p.fatten
+            ragged[i, j] = levels[(bits >> 20) & 255]
+            if ((bits >> 28) & 4095) * (1.0 / 4096.0) < p.holes:
+                ragged[i, j] = 0.0
+            wrong = ((bits >> 40) & 8191) * (1.0 / 8192.0)
+            mismatch[i, j] = (wrong / p.outliers * 2.0 - 1.0) * p.outlier_reach if wrong < p.outliers else 0.0
+
+    tolerance = (0.35 + 0.15 * stride) / p.disparity
+    farthest_shift = max(abs(p.projector), abs(p.camera)) / stride / _NEAREST
+    padding = int(math.ceil(farthest_shift)) + 1
+    bins = np.empty(width + 2 * padding)
+    ray_x = np.empty(width)
+    for u in range(width):
+        ray_x[u] = (u - cx) / fx
+    left, right, top, bottom = p.margins
+    right, bottom = width * stride - 1.0 - right, height * stride - 1.0 - bottom
+
+    measured = np.zeros((height, width))  # disparity with its error
+    inverse = np.zeros((height, width))
+    visible = np.empty(width, np.bool_)
+    half = int(math.floor(p.smooth / stride + 0.5))
+    edge = p.edge / p.disparity
+    for v in range(height):
+        for u in range(width):
+            z = float(depth[v, u])
+            inverse[v, u] = 1.0 / z if z > _NEAREST else 0.0
+    for v in range(height):
+        row = inverse[v]
+        visible[:] = True
+        if p.shadow and p.projector != 0.0:
+            _hide(row, p.projector / stride, tolerance, padding, bins, visible)
+        if p.shadow and p.camera != 0.0:
+            _hide(row, p.camera / stride, tolerance, padding, bins, visible)
+        native_v = (v + 0.5) * stride - 0.5
+        ray_y = (v - cy) / fy
+        brick_v = native_v / p.brick + 1.0
+        brick_i = int(math.floor(brick_v))
+        for u in range(width):
+            here = row[u]
+            if here == 0.0 or not visible[u] or not p.near <= depth[v, u] <= p.far:
+                continue
+            native_u = (u + 0.5) * stride - 0.5
+            if p.limit_camera:
+                column = native_u - p.camera * here
+                if column < left or column > right or native_v < top or native_v > bottom:
+                    continue
+            cosine = 1.0
+            if with_normal:
+                x = ray_x[u]
+                along = abs(float(normal[v, u, 0]) * x + float(normal[v, u, 1]) * ray_y + float(normal[v, u, 2]))
+                cosine = min(1.0, along / math.sqrt(x * x + ray_y * ray_y + 1.0))
+            brick_j = int(math.floor(native_u / p.brick + 1.0 + shifts[brick_i]))
+            signal = ragged[brick_i, brick_j]
+            if signal == 0.0:
+                continue
+            wrong = 0.0
+            if limited:
+                returned = reflectance[codes[v, u]] if with_codes else reflectance[255]
+                i, wy = smooth_vertical.cell[v], smooth_vertical.weight[v]
+                j, wx = smooth_horizontal.cell[u], smooth_horizontal.weight[u]
+                signal *= interpolate(cloud, i, wy, j, wx)
+                signal *= returned * cosine * (p.reach * here) * (p.reach * here)
+                if signal < 1.0:
+                    continue
+                if signal < 4.0:
+                    wrong = mismatch[brick_i, brick_j]
+            if half > 0 and half <= u < width - half and half <= v < height - half:
+                a, b = row[u - half], row[u + half]
+                c, d = inverse[v - half, u], inverse[v + half, u]
+                if abs(a - here) < edge and abs(b - here) < edge and abs(c - here) < edge and abs(d - here) < edge:
+                    here = 0.5 * here + 0.125 * (a + b + c + d)
+            value = p.disparity * here
+            if noisy:
+                error = 0.0
+                if p.blob_sigma > 0.0:
+                    error = interpolate(
+                        blob, vertical.cell[v], vertical.weight[v], horizontal.cell[u], horizontal.weight[u]
+                    )
+                    error *= p.blob_sigma * (vertical.gain[v] * horizontal.gain[u])
+                if p.pixel_sigma > 0.0:
+                    error += p.pixel_sigma * normal_of_36_bits(hash_bits(pixel_key, v * width + u))
+                value += error * (1.0 + p.grazing * (min(1.0 / max(cosine, 0.05), 10.0) - 1.0))
+            if p.band > 0.0:
+                place = native_u / p.band_width
+                value += p.band * (place - math.floor(place) - 0.5)
+            measured[v, u] = max(value + wrong, 1e-6)
+
+    result = np.empty((height, width), np.float32)
+    for v in range(height):
+        brick_i = int(math.floor(((v + 0.5) * stride - 0.5) / p.brick + 1.0))
+        for u in range(width):
+            value = measured[v, u]
+            if p.jitter > 0.0:
+                native_u = (u + 0.5) * stride - 0.5
+                brick_j = int(math.floor(native_u / p.brick + 1.0 + shifts[brick_i]))
+                # Less than a rendered pixel aside: that share of the pixels looks at the neighbour.
+                share = (hash_bits(pixel_key, v * width + u) >> 36) * _PIXEL_SHARE
+                du = int(math.floor(aside_x[brick_i, brick_j] + share))
+                dv = int(math.floor(aside_y[brick_i, brick_j] + share))
+                if du != 0 or dv != 0:
+                    there = measured[min(max(v + dv, 0), height - 1), min(max(u + du, 0), width - 1)]
+                    back = measured[min(max(v - dv, 0), height - 1), min(max(u - du, 0), width - 1)]
+                    if there == 0.0 or (prefers[brick_i, brick_j] and back > there):
+                        there = back
+                    if there == 0.0:
+                        there = value
+                    if abs(there - value) > p.edge:
+                        value = there
+            if value > 0.0 and p.step > 0.0:
+                value = max((math.floor(value / p.step + 0.5 - p.phase) + p.phase) * p.step, 1e-6)
+            z = p.disparity / value if value > 0.0 else 0.0
+            if p.rounding > 0.0:
+                z = math.floor(z / p.rounding + 0.5) * p.rounding
+            result[v, u] = z if p.near <= z <= p.far else 0.0
+    return result
+
+
+def measure_reference(
+    depth: np.ndarray,
+    normal: np.ndarray | None,
+    codes: np.ndarray | None,
+    camera: tuple[float, float, float, float],
+    stride: float,
+    key: int,
+    reflectance: np.ndarray,
+    parameters: Triangulation,
+) -> np.ndarray:
+    """:func:`measure`, written to be read."""
+    p = _decorrelated(parameters, stride)
+    height, width = depth.shape
+    fx, fy, cx, cy = camera
+    z = depth.astype(np.float64)
+    v, u = np.mgrid[0:height, 0:width]
+    native_u, native_v = (u + 0.5) * stride - 0.5, (v + 0.5) * stride - 0.5
+    inverse = np.divide(1.0, z, out=np.zeros_like(z), where=z > _NEAREST)
+
+    # 1. seen by everybody who must see it
+    valid = (inverse > 0) & (z >= p.near) & (z <= p.far)
+    tolerance = (0.35 + 0.15 * stride) / p.disparity
+    for shift in (p.projector / stride, p.camera / stride):
+        if p.shadow and shift != 0:
+            for row in range(height):
+                valid[row] &= ~_hidden_reference(inverse[row], shift, tolerance)
+    if p.limit_camera:
+        left, right, top, bottom = p.margins
+        column = native_u - p.camera * inverse
+        valid &= (column >= left) & (column <= width * stride - 1.0 - right)
+        valid &= (native_v >= top) & (native_v <= height * stride - 1.0 - bottom)
+
+    # 2. signal and error
+    x, y = (u - cx) / fx, (v - cy) / fy
+    cosine = np.ones_like(z)
+    if normal is not None:
+        n = normal.astype(np.float64)
+        cosine = np.minimum(1.0, np.abs(n[..., 0] * x + n[..., 1] * y + n[..., 2]) / np.sqrt(x * x + y * y + 1.0))
+    bricks = bricks_reference(subkey(key, 3), (height, width), stride, p.brick)
+    signal = ragged_levels(p.ragged_sigma)[(bricks >> 20) & 255]
+    signal[((bricks >> 28) & 4095) * (1.0 / 4096.0) < p.holes] = 0.0
+    valid &= signal > 0
+    wrong = np.zeros_like(z)
+    if p.reach < math.inf:
+        vertical, horizontal = axis(height, stride, p.cloud), axis(width, stride, p.cloud)
+        cloud = lattice_reference(subkey(key, 2), vertical.cell[-1] + 2, horizontal.cell[-1] + 2)
+        signal *= interpolate_reference(np.exp(p.cloud_sigma * cloud), vertical, horizontal)
+        returned = reflectance[codes] if codes is not None else reflectance[255]
+        signal *= returned * cosine * (p.reach * inverse) * (p.reach * inverse)
+        valid &= signal >= 1.0
+        share = ((bricks >> 40) & 8191) * (1.0 / 8192.0)
+        if p.outliers > 0:
+            wrong = np.where((share < p.outliers) & (signal < 4.0), (share / p.outliers * 2 - 1) * p.outlier_reach, 0)
+    flat = inverse.copy()
+    half = math.floor(p.smooth / stride + 0.5)
+    if half > 0 and height > 2 * half and width > 2 * half:
+        here = inverse[half:-half, half:-half]
+        a, b = inverse[half:-half, : -2 * half], inverse[half:-half, 2 * half :]
+        c, d = inverse[: -2 * half, half:-half], inverse[2 * half :, half:-half]
+        one = np.max([np.abs(a - here), np.abs(b - here), np.abs(c - here), np.abs(d - here)], axis=0)
+        mean = 0.5 * here + 0.125 * (a + b + c + d)
+        flat[half:-half, half:-half] = np.where(one < p.edge / p.disparity, mean, here)
+    pixel_bits = bits_reference(subkey(key, 4), v * width + u)
+    error = np.zeros_like(z)
+    if p.blob_sigma > 0:
+        vertical, horizontal = axis(height, stride, p.blob), axis(width, stride, p.blob)
+        lattice = lattice_reference(subkey(key, 1), vertical.cell[-1] + 2, horizontal.cell[-1] + 2)
+        blob = interpolate_reference(lattice, vertical, horizontal)
+        error = blob * (p.blob_sigma * (vertical.gain[:, None] * horizontal.gain[None]))
+    if p.pixel_sigma > 0:
+        parts = (pixel_bits & 4095) + ((pixel_bits >> 12) & 4095) + ((pixel_bits >> 24) & 4095)
+        error = error + p.pixel_sigma * ((parts - 6142.5) * (2.0 / 4096.0))
+    measured = p.disparity * flat + error * (1.0 + p.grazing * (np.minimum(1.0 / np.maximum(cosine, 0.05), 10.0) - 1.0))
+    if p.band > 0:
+        place = native_u / p.band_width
+        measured = measured + p.band * (place - np.floor(place) - 0.5)
+    measured = np.where(valid, np.maximum(measured + wrong, 1e-6), 0.0)
+
+    # 3. whose surface
+    value = measured
+    if p.jitter > 0:
+        share = (pixel_bits >> 36) * _PIXEL_SHARE
+        du = np.floor(((bricks & 255) * _BYTE * 2.0 - 1.0) * p.jitter / stride + share).astype(np.int64)
+        dv = np.floor((((bricks >> 8) & 255) * _BYTE * 2.0 - 1.0) * p.jitter / stride + share).astype(np.int64)
+        there = measured[np.clip(v + dv, 0, height - 1), np.clip(u + du, 0, width - 1)]
+        back = measured[np.clip(v - dv, 0, height - 1), np.clip(u - du, 0, width - 1)]
+        prefers = ((bricks >> 16) & 15) * 0.0625 < p.fatten
+        there = np.where((there == 0) | (prefers & (back > there)), back, there)
+        there = np.where(there == 0, measured, there)
+        value = np.where(np.abs(there - measured) > p.edge, there, measured)
+    if p.step > 0:
+        steps = (np.floor(value / p.step + 0.5 - p.phase) + p.phase) * p.step
+        value = np.where(value > 0, np.maximum(steps, 1e-6), 0.0)
+    result = np.divide(p.disparity, value, out=np.zeros_like(z), where=value > 0)
+    if p.rounding > 0:
+        result = np.floor(result / p.rounding + 0.5) * p.rounding
+    return np.where((result >= p.near) & (result <= p.far), result, 0.0).astype(np.float32)
+
+
+def _hidden_reference(inverse: np.ndarray, shift: float, tolerance: float) -> np.ndarray:
+    """Which pixels of a row (inverse depth, 0 = nothing) a pinhole moved by ``shift`` does not see, [W] bool.
+
+    Pixel by pixel against every piece of surface: the interval of the moved image between two neighbouring pixels of
+    one surface, or the pixel alone.
+    """
+    width = len(inverse)
+    place = np.floor(np.arange(width) - shift * inverse).astype(np.int64)
+    hidden = np.zeros(width, bool)
+    for k in range(width):
+        if inverse[k] == 0:
+            continue
+        low = high = place[k]
+        if k > 0 and inverse[k - 1] > 0 and abs(inverse[k] - inverse[k - 1]) < tolerance:
+            low, high = min(low, place[k - 1] + 1), max(high, place[k - 1] - 1)
+        hidden |= (place >= low) & (place <= high) & (inverse > 0) & (inverse[k] > inverse + tolerance)
+    return hidden
