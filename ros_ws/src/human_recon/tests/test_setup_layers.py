@@ -14,14 +14,18 @@ PACKAGE = PACKAGE_ROOT / "human_recon"
 
 FOUNDATION = ("body", "camera", "geometry", "inference")  # know nothing of people
 PEOPLE = ("people", "perception", "fitting", "tracking", "registration")
+WORKBENCH = ("simulation", "evaluation")  # what the system is measured with; no part of it
 TOP = ("nodes", "cli")
 FORBIDDEN = {
-    **dict.fromkeys(FOUNDATION, (*PEOPLE, "pipeline", "visualization", "io", *TOP)),
-    **dict.fromkeys(PEOPLE, ("pipeline", "visualization", "io", *TOP)),
-    "pipeline": ("visualization", "io", *TOP),
-    "visualization": ("pipeline", *TOP),
-    "io": ("pipeline", *TOP),
-    "nodes": ("cli",),
+    **dict.fromkeys(FOUNDATION, (*PEOPLE, "ground_truth", "pipeline", "visualization", "io", *WORKBENCH, *TOP)),
+    **dict.fromkeys(PEOPLE, ("ground_truth", "pipeline", "visualization", "io", *WORKBENCH, *TOP)),
+    "ground_truth": ("pipeline", "visualization", "io", *WORKBENCH, *TOP),
+    "pipeline": ("ground_truth", "visualization", "io", *WORKBENCH, *TOP),
+    "visualization": ("pipeline", *WORKBENCH, *TOP),
+    "io": ("pipeline", *WORKBENCH, *TOP),
+    "simulation": ("pipeline", "evaluation", *TOP),
+    "evaluation": ("simulation", *TOP),
+    "nodes": ("cli", *WORKBENCH),
 }
 ROS_ROOTS = ("rclpy", "ament_index_python", "tf2_ros", "cv_bridge", "message_filters", "launch", "launch_ros")
 

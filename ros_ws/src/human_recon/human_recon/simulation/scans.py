@@ -20,7 +20,7 @@ from human_recon.camera.points import depth_to_points
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from human_recon.simulation.rendering import render
 from human_recon.simulation.scene import Actor, Scene, View
-from human_recon.simulation.sensors import SensorSwitches
+from human_recon.simulation.sensors import SensorSwitches, sensor_for
 from human_recon.simulation.world import measure
 
 _SCANNER = CameraIntrinsics(400, 400, 520.0, 520.0, 199.5, 199.5)
@@ -75,7 +75,8 @@ def single_view_scan(
 ) -> Scan:
     """What ``view``'s sensor measures of the actor alone."""
     rendering = render(Scene((actor,), ()), view, body)
-    depth = measure(rendering, view, int(rng.integers(1 << 62)), switches)
+    sensor = sensor_for(view.preset).draw_unit(rng)
+    depth = measure(sensor, rendering, view, int(rng.integers(1 << 62)), switches)
     seen = (depth > 0) & (rendering.vertex >= 0)
     points = depth_to_points(depth, view.intrinsics)[seen]
     state = rendering.states[0]

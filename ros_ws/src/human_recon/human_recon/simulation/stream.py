@@ -18,12 +18,11 @@ import numpy as np
 
 from human_recon.body.model import BodyModel
 
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from human_recon.perception.crops import SIZE, WINDOW, CropCamera, crop_lookup, crop_points
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.imperfect_mask import imperfect_mask
 from human_recon.simulation.randomness import generator
-from human_recon.simulation.rendering import FIRST_THING, NO_PART
+from human_recon.simulation.rendering import FIRST_THING, NO_PART, turned_rotvec
 from human_recon.simulation.world import Sample, World, WorldConfig
 
 MAX_PEOPLE = 8  # rows for people in a batch; SceneConfig draws no more
@@ -270,7 +269,7 @@ def _crop(
     others = (rendering.object < FIRST_THING) & (rendering.object >= 0) & ~mask
     prompt = imperfect_mask(mask, others, generator(key, 0, "mask"))
     pose = state.pose.copy()
-    pose[0] = matrix_to_rotvec(camera.rotation @ rotvec_to_matrix(state.pose[0]))
+    pose[0] = turned_rotvec(camera.rotation, state.pose[0])
     pelvis = body.j_template[0] + body.j_shapedirs[0] @ state.betas
     part, vertex = rendering.part.ravel()[lookup], rendering.vertex.ravel()[lookup]
     canonical = rendering.canonical.reshape(-1, 3)[lookup].astype(np.float16)

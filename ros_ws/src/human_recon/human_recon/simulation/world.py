@@ -12,10 +12,10 @@ from human_recon.ground_truth import TrueFrame
 from human_recon.simulation.assets import Assets, Split
 from human_recon.simulation.people_source import PeopleSource
 from human_recon.simulation.randomness import generator
-from human_recon.simulation.rendering import Rendering, render, true_frame
+from human_recon.simulation.rendering import FIRST_THING, Rendering, render, true_frame
 from human_recon.simulation.robot_camera import draw_view
 from human_recon.simulation.scene import Scene, View
-from human_recon.simulation.sensors import SensorSwitches, sensor_for
+from human_recon.simulation.sensors import SensorModel, SensorSwitches, sensor_for, surface_codes
 from human_recon.simulation.staging import SceneConfig, SceneSampler
 
 
@@ -56,7 +56,8 @@ class World:
         scene = self._scenes.draw(rng)
         view = draw_view(rng, scene, self.config.scene, self.config.size)
         rendering = render(scene, view, self.body)
-        depth = measure(rendering, view, key=int(rng.integers(1 << 62)), switches=self.config.sensor)
+        sensor = sensor_for(view.preset).draw_unit(rng)
+        depth = measure(sensor, rendering, view, int(rng.integers(1 << 62)), self.config.sensor)
         return Sample(scene, view, rendering, depth)
 
     def true_frame(self, sample: Sample, stamp_ns: int = 0) -> TrueFrame:
@@ -65,9 +66,9 @@ class World:
         return true_frame(sample.rendering, self.body, frame)
 
 
-def measure(rendering: Rendering, view: View, key: int, switches: SensorSwitches) -> np.ndarray:
-    """What the view's sensor makes of a rendering: [H, W] float32 metres, 0 = no reading."""
-    sensor = sensor_for(view.preset)
-    return sensor.measure(
-        rendering.depth, rendering.normal, rendering.material, view.intrinsics, view.stride, key, switches
-    )
+def measure(
+    sensor: SensorModel, rendering: Rendering, view: View, key: int, switches: SensorSwitches
+) -> np.ndarray:
+    """What a sensor makes of a rendering: [H, W] float32 metres, 0 = no reading. ``key`` is the frame's."""
+    surface = surface_codes(rendering.material, rendering.object, FIRST_THING)
+    return sensor.measure(rendering.depth, rendering.normal, surface, view.intrinsics, view.stride, key, switches)
