@@ -36,10 +36,15 @@ def _mix(value):
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
+def hash_bits(key, counter):
+    """53 random bits (int64), a function of the integers ``key`` (uint64) and ``counter`` alone."""
+    return np.int64(_mix(np.uint64(key) + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11))
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
 def hash_uniform(key, counter):
-    """Uniform in [0, 1), a function of the integers ``key`` (uint64) and ``counter`` alone."""
-    bits = _mix(np.uint64(key) + np.uint64(counter) * np.uint64(0x9E3779B97F4A7C15))
-    return float(bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    """Uniform in [0, 1): :func:`hash_bits` as a fraction."""
+    return float(hash_bits(key, counter)) * (1.0 / 9007199254740992.0)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -7,8 +7,8 @@ at a quarter of the resolution shows the same blobs and ragged borders as the fu
 - A *brick* field is constant in cells; every row of cells is shifted by an amount of its own, so that cells of
   neighbouring rows do not line up. Depth cameras decide per window, so borders and holes come in such pieces.
 
-Integers come from :func:`human_recon.simulation.randomness.hash_uniform`, whose 53 random bits are split where several
-small numbers are needed: hashing is what costs.
+The 53 bits of :func:`human_recon.simulation.randomness.hash_bits` are split where several small numbers are needed:
+hashing is what costs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from human_recon.simulation.randomness import hash_uniform
+from human_recon.simulation.randomness import hash_bits, hash_uniform
 
 _MASK = (1 << 64) - 1
 _ROW = 1 << 20  # lattice rows are this far apart in the counter: no image has more cells in a row
@@ -32,12 +32,6 @@ def subkey(key: int, purpose: int) -> np.uint64:
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
     return np.uint64(value ^ (value >> 31))
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def hash_bits(key, counter):
-    """53 random bits, int64."""
-    return np.int64(hash_uniform(key, counter) * 9007199254740992.0)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -64,7 +58,7 @@ class Axis(NamedTuple):
 
 @lru_cache(maxsize=256)
 def axis(size: int, stride: float, pitch: float) -> Axis:
-    """``size`` pixels ``stride`` native pixels apart over a lattice of ``pitch`` native pixels. Not to be written to."""
+    """``size`` pixels ``stride`` native pixels apart over a lattice of ``pitch`` native pixels. Read only."""
     position = ((np.arange(size) + 0.5) * stride - 0.5) / pitch + 1.0
     cell = np.floor(position).astype(np.int64)
     weight = position - cell
@@ -81,12 +75,15 @@ def normal_lattice(key, rows, columns):
     return lattice
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def interpolate(lattice, i, wy, j, wx):
-    """Bilinear between the nodes (i, j) and (i + 1, j + 1)."""
-    return (lattice[i, j] * (1.0 - wx) + lattice[i, j + 1] * wx) * (1.0 - wy) + (
-        lattice[i + 1, j] * (1.0 - wx) + lattice[i + 1, j + 1] * wx
-    ) * wy
+@numba.njit(cache=True, nogil=True)
+def interpolate_row(lattice, i, weight, horizontal, out):
+    """Bilinear interpolation of a row of pixels between the lattice's rows i and i + 1 into ``out`` [W]."""
+    cell, across = horizontal.cell, horizontal.weight
+    row = np.empty(lattice.shape[1])
+    for j in range(lattice.shape[1]):
+        row[j] = lattice[i, j] * (1.0 - weight) + lattice[i + 1, j] * weight
+    for u in range(out.shape[0]):
+        out[u] = row[cell[u]] * (1.0 - across[u]) + row[cell[u] + 1] * across[u]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -128,12 +125,10 @@ def lattice_reference(key: np.uint64, rows: int, columns: int) -> np.ndarray:
 
 
 def interpolate_reference(lattice: np.ndarray, vertical: Axis, horizontal: Axis) -> np.ndarray:
-    """:func:`interpolate` at every pixel: [H, W]."""
-    i, wy = vertical.cell[:, None], vertical.weight[:, None]
-    j, wx = horizontal.cell[None], horizontal.weight[None]
-    upper = lattice[i, j] * (1.0 - wx) + lattice[i, j + 1] * wx
-    lower = lattice[i + 1, j] * (1.0 - wx) + lattice[i + 1, j + 1] * wx
-    return upper * (1.0 - wy) + lower * wy
+    """:func:`interpolate_row` of every row: [H, W]."""
+    i, weight, j, across = vertical.cell, vertical.weight[:, None], horizontal.cell, horizontal.weight
+    rows = lattice[i] * (1.0 - weight) + lattice[i + 1] * weight
+    return rows[:, j] * (1.0 - across) + rows[:, j + 1] * across
 
 
 def bricks_reference(key: np.uint64, size: tuple[int, int], stride: float, pitch: float) -> np.ndarray:

@@ -19,12 +19,12 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from human_recon.simulation.randomness import hash_bits
 from human_recon.simulation.sensors.fields import (
     axis,
     bits_reference,
-    hash_bits,
-    interpolate,
     interpolate_reference,
+    interpolate_row,
     lattice_reference,
     normal_lattice,
     normal_of_36_bits,
@@ -83,7 +83,7 @@ def measure(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, vertical, horizontal, p):
     height, width = depth.shape
     cloud_key, pixel_key = keys
@@ -97,14 +97,17 @@ def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, ve
     # of the image's corner, in squared rays: the light falls off with the squared distance from the axis
     corner_ray = (max(cx, width - 1 - cx) / fx) ** 2 + (max(cy, height - 1 - cy) / fy) ** 2
     radius = p.mask / stride
-    half = max(1, int(math.floor(p.corner / stride + 0.5)))
+    half = max(1, math.floor(p.corner / stride + 0.5))
     mixing = p.mixed / stride
     ray_x = np.empty(width)
     for u in range(width):
         ray_x[u] = (u - cx) / fx
+    cloud_row = np.empty(width)
     result = np.zeros((height, width), np.float32)
     for v in range(height):
         ray_y = (v - cy) / fy
+        if clouded:
+            interpolate_row(cloud, vertical.cell[v], vertical.weight[v], horizontal, cloud_row)
         for u in range(width):
             z = float(depth[v, u])
             if z <= 0.0:
@@ -116,8 +119,7 @@ def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, ve
                 continue
             field = 0.0
             if clouded:
-                i, wy, j, wx = vertical.cell[v], vertical.weight[v], horizontal.cell[u], horizontal.weight[u]
-                field = interpolate(cloud, i, wy, j, wx) * (vertical.gain[v] * horizontal.gain[u])
+                field = cloud_row[u] * (vertical.gain[v] * horizontal.gain[u])
             sigma = 0.0
             if needs_signal:
                 x = ray_x[u]
@@ -162,7 +164,7 @@ def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, ve
             if reading > p.ambiguity:
                 reading -= p.ambiguity
             if p.rounding > 0.0:
-                reading = math.floor(reading / p.rounding + 0.5) * p.rounding
+                reading = int(reading / p.rounding + 0.5) * p.rounding  # negative ones are dropped below
             if reading > 0.0 and p.near <= reading <= p.far:
                 result[v, u] = reading
     return result

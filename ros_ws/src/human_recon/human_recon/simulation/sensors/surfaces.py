@@ -14,7 +14,8 @@ import numba
 import numpy as np
 
 from human_recon.simulation.outfit import Material
-from human_recon.simulation.sensors.fields import hash_bits, normal_of_52_bits
+from human_recon.simulation.randomness import hash_bits
+from human_recon.simulation.sensors.fields import normal_of_52_bits
 
 PLAIN = 255  # code of things that are not told apart
 _FIRST_THING = 128

@@ -25,15 +25,15 @@ import numba
 import numpy as np
 from scipy.special import ndtri
 
+from human_recon.simulation.randomness import hash_bits
 from human_recon.simulation.sensors.fields import (
     axis,
     bits_reference,
     brick_bits,
     brick_rows,
     bricks_reference,
-    hash_bits,
-    interpolate,
     interpolate_reference,
+    interpolate_row,
     lattice_reference,
     normal_lattice,
     normal_of_36_bits,
@@ -43,7 +43,6 @@ from human_recon.simulation.sensors.fields import (
 _NEAREST = 0.05  # metres, what is nearer does not even hide anything
 _BYTE = 1.0 / 255.0
 _NORMAL_QUANTILES = ndtri((np.arange(256) + 0.5) / 256.0)
-_PIXEL_SHARE = 1.0 / 131072.0
 
 
 class Triangulation(NamedTuple):
@@ -124,37 +123,42 @@ def ragged_levels(sigma: float) -> np.ndarray:
     return np.exp(sigma * _NORMAL_QUANTILES)
 
 
-@numba.njit(cache=True, nogil=True)
-def _hide(inverse, shift, tolerance, padding, bins, visible):
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _hide(inverse, shift, tolerance, padding, bins, place, visible):
     """Clear ``visible`` where a pinhole that is moved by ``shift`` sees something nearer; one row.
 
-    ``bins`` is the moved pinhole's row of inverse depths. Neighbouring pixels of one surface cover all bins between
-    theirs.
+    ``bins`` is the moved pinhole's row of inverse depths, ``place`` where in it each pixel is. Neighbouring pixels of
+    one surface cover all bins between theirs.
     """
     bins[:] = 0.0
-    before, before_bin = 0.0, 0
+    before, before_place = 0.0, 0
     for u in range(inverse.shape[0]):
         here = inverse[u]
+        k = np.int64(padding + u - shift * here)  # positive, so this rounds down
+        place[u] = k
         if here > 0.0:
-            place = math.floor(u - shift * here) + padding
-            first, last = place, place
+            first, last = k, k
             if before > 0.0 and abs(here - before) < tolerance:
-                if before_bin < place - 1:
-                    first = before_bin + 1
-                elif before_bin > place + 1:
-                    last = before_bin - 1
-            for k in range(first, last + 1):
-                if here > bins[k]:
-                    bins[k] = here
-            before_bin = place
+                first = min(k, before_place + 1)
+                last = max(k, before_place - 1)
+            for j in range(first, last + 1):
+                if here > bins[j]:
+                    bins[j] = here
+            before_place = k
         before = here
     for u in range(inverse.shape[0]):
-        here = inverse[u]
-        if here > 0.0 and bins[math.floor(u - shift * here) + padding] > here + tolerance:
+        if bins[place[u]] > inverse[u] + tolerance:
             visible[u] = False
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _brick_columns(shift, stride, brick, columns):
+    """Which brick of a row each pixel is in, if the row's bricks are moved by ``shift`` of a brick."""
+    for u in range(columns.shape[0]):
+        columns[u] = np.int64(((u + 0.5) * stride - 0.5) / brick + 1.0 + shift)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _measure(
     depth,
     normal,
@@ -178,67 +182,93 @@ def _measure(
     with_normal, with_codes = normal.shape[0] > 0, codes.shape[0] > 0
     noisy = p.blob_sigma > 0.0 or p.pixel_sigma > 0.0
     limited = p.reach < math.inf
-    blob = np.zeros((1, 1))
+    blob, blob_row = np.zeros((1, 1)), np.empty(width)
     if p.blob_sigma > 0.0:
         blob = normal_lattice(blob_key, vertical.cell[-1] + 2, horizontal.cell[-1] + 2)
-    cloud = np.zeros((1, 1))
+    cloud, cloud_row = np.zeros((1, 1)), np.empty(width)
     if limited:
         cloud = normal_lattice(cloud_key, smooth_vertical.cell[-1] + 2, smooth_horizontal.cell[-1] + 2)
         for i in range(cloud.shape[0]):
             for j in range(cloud.shape[1]):
                 cloud[i, j] = math.exp(p.cloud_sigma * cloud[i, j])
 
-    # Bricks: their bits once each; a row of pixels knows its bricks by index.
-    rows = int(math.floor(((height - 0.5) * stride - 0.5) / p.brick + 1.0)) + 1
-    columns = int(math.floor(((width - 0.5) * stride - 0.5) / p.brick + 1.0)) + 2
+    # What a brick decides: how far it looks aside, whether it prefers the nearer surface, signal (0 = hole), mismatch.
+    rows = np.int64(((height - 0.5) * stride - 0.5) / p.brick + 1.0) + 1
+    columns = np.int64(((width - 0.5) * stride - 0.5) / p.brick + 2.0) + 1
     shifts = brick_rows(brick_key, rows)
-    # of each brick: how far it looks aside (x, y), whether it prefers the nearer surface, its signal (0 = hole)
-    aside_x, aside_y = np.empty((rows, columns)), np.empty((rows, columns))
-    prefers = np.empty((rows, columns), np.bool_)
+    aside = np.empty((rows, columns, 3), np.int8)
     ragged = np.empty((rows, columns))
-    mismatch = np.empty((rows, columns))
+    mismatch = np.zeros((rows, columns))
+    reach_aside = p.jitter / stride
+    margin = math.ceil(reach_aside) + 1
+    hole = p.holes * 4096.0
     for i in range(rows):
         for j in range(columns):
             bits = brick_bits(brick_key, i, j)
-            aside_x[i, j] = ((bits & 255) * _BYTE * 2.0 - 1.0) * p.jitter / stride
-            aside_y[i, j] = (((bits >> 8) & 255) * _BYTE * 2.0 - 1.0) * p.jitter / stride
-            prefers[i, j] = ((bits >> 16) & 15) * 0.0625 < p.fatten
-            ragged[i, j] = levels[(bits >> 20) & 255]
-            if ((bits >> 28) & 4095) * (1.0 / 4096.0) < p.holes:
-                ragged[i, j] = 0.0
-            wrong = ((bits >> 40) & 8191) * (1.0 / 8192.0)
-            mismatch[i, j] = (wrong / p.outliers * 2.0 - 1.0) * p.outlier_reach if wrong < p.outliers else 0.0
+            # Less than a rendered pixel aside: that share of the bricks looks at the neighbour.
+            share = ((bits >> 20) & 255) * 0.00390625
+            # 64: conversion to an integer rounds down what is positive
+            aside[i, j, 0] = np.int64(((bits & 255) * _BYTE * 2.0 - 1.0) * reach_aside + share + 64.0) - 64
+            aside[i, j, 1] = np.int64((((bits >> 8) & 255) * _BYTE * 2.0 - 1.0) * reach_aside + share + 64.0) - 64
+            aside[i, j, 2] = ((bits >> 16) & 15) * 0.0625 < p.fatten
+            ragged[i, j] = levels[(bits >> 20) & 255] if (bits >> 28) & 4095 >= hole else 0.0
+            if p.outliers > 0.0:
+                wrong = ((bits >> 40) & 8191) * (1.0 / 8192.0)
+                if wrong < p.outliers:
+                    mismatch[i, j] = (wrong / p.outliers * 2.0 - 1.0) * p.outlier_reach
 
     tolerance = (0.35 + 0.15 * stride) / p.disparity
-    farthest_shift = max(abs(p.projector), abs(p.camera)) / stride / _NEAREST
-    padding = int(math.ceil(farthest_shift)) + 1
-    bins = np.empty(width + 2 * padding)
+    place = np.empty(width, np.int64)
+    brick_j = np.empty(width, np.int64)
+    brick_i = -1
     ray_x = np.empty(width)
     for u in range(width):
         ray_x[u] = (u - cx) / fx
     left, right, top, bottom = p.margins
     right, bottom = width * stride - 1.0 - right, height * stride - 1.0 - bottom
 
-    measured = np.zeros((height, width))  # disparity with its error
-    inverse = np.zeros((height, width))
-    visible = np.empty(width, np.bool_)
-    half = int(math.floor(p.smooth / stride + 0.5))
-    edge = p.edge / p.disparity
+    inverse = np.empty((height, width))
+    nearest = 0.0
     for v in range(height):
         for u in range(width):
             z = float(depth[v, u])
-            inverse[v, u] = 1.0 / z if z > _NEAREST else 0.0
+            here = 1.0 / z if z > _NEAREST else 0.0
+            nearest = max(nearest, here)
+            inverse[v, u] = here
+    padding = math.ceil(max(abs(p.projector), abs(p.camera)) / stride * nearest) + 1
+    bins = np.empty(width + 2 * padding)
+
+    measured = np.zeros((height + 2 * margin, width + 2 * margin))  # disparity with its error
+    visible = np.empty(width, np.bool_)
+    cosine, growth = np.ones(width), np.empty(width)
+    half = math.floor(p.smooth / stride + 0.5)
+    edge = p.edge / p.disparity
     for v in range(height):
         row = inverse[v]
         visible[:] = True
         if p.shadow and p.projector != 0.0:
-            _hide(row, p.projector / stride, tolerance, padding, bins, visible)
+            _hide(row, p.projector / stride, tolerance, padding, bins, place, visible)
         if p.shadow and p.camera != 0.0:
-            _hide(row, p.camera / stride, tolerance, padding, bins, visible)
+            _hide(row, p.camera / stride, tolerance, padding, bins, place, visible)
         native_v = (v + 0.5) * stride - 0.5
+        if p.limit_camera and (native_v < top or native_v > bottom):
+            continue
         ray_y = (v - cy) / fy
-        brick_v = native_v / p.brick + 1.0
-        brick_i = int(math.floor(brick_v))
+        if brick_i != np.int64(native_v / p.brick + 1.0):
+            brick_i = np.int64(native_v / p.brick + 1.0)
+            _brick_columns(shifts[brick_i], stride, p.brick, brick_j)
+        if p.blob_sigma > 0.0:
+            interpolate_row(blob, vertical.cell[v], vertical.weight[v], horizontal, blob_row)
+        if limited:
+            interpolate_row(cloud, smooth_vertical.cell[v], smooth_vertical.weight[v], smooth_horizontal, cloud_row)
+        if with_normal:
+            for u in range(width):
+                x = ray_x[u]
+                along = float(normal[v, u, 0]) * x + float(normal[v, u, 1]) * ray_y + float(normal[v, u, 2])
+                cosine[u] = min(1.0, abs(along) / math.sqrt(x * x + ray_y * ray_y + 1.0))
+        for u in range(width):
+            growth[u] = 1.0 + p.grazing * (1.0 / max(cosine[u], 0.1) - 1.0)
+        can_smooth = half > 0 and half <= v < height - half
         for u in range(width):
             here = row[u]
             if here == 0.0 or not visible[u] or not p.near <= depth[v, u] <= p.far:
@@ -246,29 +276,21 @@ def _measure(
             native_u = (u + 0.5) * stride - 0.5
             if p.limit_camera:
                 column = native_u - p.camera * here
-                if column < left or column > right or native_v < top or native_v > bottom:
+                if column < left or column > right:
                     continue
-            cosine = 1.0
-            if with_normal:
-                x = ray_x[u]
-                along = abs(float(normal[v, u, 0]) * x + float(normal[v, u, 1]) * ray_y + float(normal[v, u, 2]))
-                cosine = min(1.0, along / math.sqrt(x * x + ray_y * ray_y + 1.0))
-            brick_j = int(math.floor(native_u / p.brick + 1.0 + shifts[brick_i]))
-            signal = ragged[brick_i, brick_j]
+            signal = ragged[brick_i, brick_j[u]]
             if signal == 0.0:
                 continue
             wrong = 0.0
             if limited:
-                returned = reflectance[codes[v, u]] if with_codes else reflectance[255]
-                i, wy = smooth_vertical.cell[v], smooth_vertical.weight[v]
-                j, wx = smooth_horizontal.cell[u], smooth_horizontal.weight[u]
-                signal *= interpolate(cloud, i, wy, j, wx)
-                signal *= returned * cosine * (p.reach * here) * (p.reach * here)
+                signal *= cloud_row[u]
+                signal *= (reflectance[codes[v, u]] if with_codes else reflectance[255]) * cosine[u]
+                signal *= (p.reach * here) * (p.reach * here)
                 if signal < 1.0:
                     continue
                 if signal < 4.0:
-                    wrong = mismatch[brick_i, brick_j]
-            if half > 0 and half <= u < width - half and half <= v < height - half:
+                    wrong = mismatch[brick_i, brick_j[u]]
+            if can_smooth and half <= u < width - half:
                 a, b = row[u - half], row[u + half]
                 c, d = inverse[v - half, u], inverse[v + half, u]
                 if abs(a - here) < edge and abs(b - here) < edge and abs(c - here) < edge and abs(d - here) < edge:
@@ -277,45 +299,42 @@ def _measure(
             if noisy:
                 error = 0.0
                 if p.blob_sigma > 0.0:
-                    error = interpolate(
-                        blob, vertical.cell[v], vertical.weight[v], horizontal.cell[u], horizontal.weight[u]
-                    )
-                    error *= p.blob_sigma * (vertical.gain[v] * horizontal.gain[u])
+                    error = blob_row[u] * (p.blob_sigma * (vertical.gain[v] * horizontal.gain[u]))
                 if p.pixel_sigma > 0.0:
                     error += p.pixel_sigma * normal_of_36_bits(hash_bits(pixel_key, v * width + u))
-                value += error * (1.0 + p.grazing * (min(1.0 / max(cosine, 0.05), 10.0) - 1.0))
+                value += error * growth[u]
             if p.band > 0.0:
-                place = native_u / p.band_width
-                value += p.band * (place - math.floor(place) - 0.5)
-            measured[v, u] = max(value + wrong, 1e-6)
+                turn = native_u / p.band_width
+                value += p.band * (turn - math.floor(turn) - 0.5)
+            measured[v + margin, u + margin] = max(value + wrong, 1e-6)
 
     result = np.empty((height, width), np.float32)
+    brick_i = -1
     for v in range(height):
-        brick_i = int(math.floor(((v + 0.5) * stride - 0.5) / p.brick + 1.0))
+        if brick_i != np.int64(((v + 0.5) * stride - 0.5) / p.brick + 1.0):
+            brick_i = np.int64(((v + 0.5) * stride - 0.5) / p.brick + 1.0)
+            _brick_columns(shifts[brick_i], stride, p.brick, brick_j)
         for u in range(width):
-            value = measured[v, u]
+            value = measured[v + margin, u + margin]
             if p.jitter > 0.0:
-                native_u = (u + 0.5) * stride - 0.5
-                brick_j = int(math.floor(native_u / p.brick + 1.0 + shifts[brick_i]))
-                # Less than a rendered pixel aside: that share of the pixels looks at the neighbour.
-                share = (hash_bits(pixel_key, v * width + u) >> 36) * _PIXEL_SHARE
-                du = int(math.floor(aside_x[brick_i, brick_j] + share))
-                dv = int(math.floor(aside_y[brick_i, brick_j] + share))
-                if du != 0 or dv != 0:
-                    there = measured[min(max(v + dv, 0), height - 1), min(max(u + du, 0), width - 1)]
-                    back = measured[min(max(v - dv, 0), height - 1), min(max(u - du, 0), width - 1)]
-                    if there == 0.0 or (prefers[brick_i, brick_j] and back > there):
-                        there = back
-                    if there == 0.0:
-                        there = value
-                    if abs(there - value) > p.edge:
-                        value = there
-            if value > 0.0 and p.step > 0.0:
-                value = max((math.floor(value / p.step + 0.5 - p.phase) + p.phase) * p.step, 1e-6)
-            z = p.disparity / value if value > 0.0 else 0.0
-            if p.rounding > 0.0:
-                z = math.floor(z / p.rounding + 0.5) * p.rounding
-            result[v, u] = z if p.near <= z <= p.far else 0.0
+                j = brick_j[u]
+                du, dv = np.int64(aside[brick_i, j, 0]), np.int64(aside[brick_i, j, 1])
+                there = measured[v + margin + dv, u + margin + du]
+                back = measured[v + margin - dv, u + margin - du]
+                if there == 0.0 or (back > there and aside[brick_i, j, 2] != 0):
+                    there = back
+                if there != 0.0 and abs(there - value) > p.edge:
+                    value = there
+            z = 0.0
+            if value > 0.0:
+                if p.step > 0.0:
+                    value = max((np.int64(value / p.step + 1.5 - p.phase) - 1.0 + p.phase) * p.step, 1e-6)
+                z = p.disparity / value
+                if p.rounding > 0.0:
+                    z = np.int64(z / p.rounding + 0.5) * p.rounding
+                if not p.near <= z <= p.far:
+                    z = 0.0
+            result[v, u] = z
     return result
 
 
@@ -366,8 +385,8 @@ def measure_reference(
         vertical, horizontal = axis(height, stride, p.cloud), axis(width, stride, p.cloud)
         cloud = lattice_reference(subkey(key, 2), vertical.cell[-1] + 2, horizontal.cell[-1] + 2)
         signal *= interpolate_reference(np.exp(p.cloud_sigma * cloud), vertical, horizontal)
-        returned = reflectance[codes] if codes is not None else reflectance[255]
-        signal *= returned * cosine * (p.reach * inverse) * (p.reach * inverse)
+        signal *= (reflectance[codes] if codes is not None else reflectance[255]) * cosine
+        signal *= (p.reach * inverse) * (p.reach * inverse)
         valid &= signal >= 1.0
         share = ((bricks >> 40) & 8191) * (1.0 / 8192.0)
         if p.outliers > 0:
@@ -391,7 +410,7 @@ def measure_reference(
     if p.pixel_sigma > 0:
         parts = (pixel_bits & 4095) + ((pixel_bits >> 12) & 4095) + ((pixel_bits >> 24) & 4095)
         error = error + p.pixel_sigma * ((parts - 6142.5) * (2.0 / 4096.0))
-    measured = p.disparity * flat + error * (1.0 + p.grazing * (np.minimum(1.0 / np.maximum(cosine, 0.05), 10.0) - 1.0))
+    measured = p.disparity * flat + error * (1.0 + p.grazing * (1.0 / np.maximum(cosine, 0.1) - 1.0))
     if p.band > 0:
         place = native_u / p.band_width
         measured = measured + p.band * (place - np.floor(place) - 0.5)
@@ -400,15 +419,16 @@ def measure_reference(
     # 3. whose surface
     value = measured
     if p.jitter > 0:
-        share = (pixel_bits >> 36) * _PIXEL_SHARE
-        du = np.floor(((bricks & 255) * _BYTE * 2.0 - 1.0) * p.jitter / stride + share).astype(np.int64)
-        dv = np.floor((((bricks >> 8) & 255) * _BYTE * 2.0 - 1.0) * p.jitter / stride + share).astype(np.int64)
-        there = measured[np.clip(v + dv, 0, height - 1), np.clip(u + du, 0, width - 1)]
-        back = measured[np.clip(v - dv, 0, height - 1), np.clip(u - du, 0, width - 1)]
+        reach, share = p.jitter / stride, ((bricks >> 20) & 255) * 0.00390625
+        du = np.floor(((bricks & 255) * _BYTE * 2.0 - 1.0) * reach + share).astype(np.int64)
+        dv = np.floor((((bricks >> 8) & 255) * _BYTE * 2.0 - 1.0) * reach + share).astype(np.int64)
+        margin = math.ceil(reach) + 1
+        padded = np.pad(measured, margin)
+        there = padded[v + dv + margin, u + du + margin]
+        back = padded[v - dv + margin, u - du + margin]
         prefers = ((bricks >> 16) & 15) * 0.0625 < p.fatten
         there = np.where((there == 0) | (prefers & (back > there)), back, there)
-        there = np.where(there == 0, measured, there)
-        value = np.where(np.abs(there - measured) > p.edge, there, measured)
+        value = np.where((there != 0) & (np.abs(there - measured) > p.edge), there, measured)
     if p.step > 0:
         steps = (np.floor(value / p.step + 0.5 - p.phase) + p.phase) * p.step
         value = np.where(value > 0, np.maximum(steps, 1e-6), 0.0)
