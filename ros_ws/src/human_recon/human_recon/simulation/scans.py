@@ -17,8 +17,9 @@ from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.camera.points import depth_to_points
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
-from human_recon.simulation.rendering import render
+from human_recon.geometry.rotations import rotvec_to_matrix
+from human_recon.ground_truth import TrueFrame
+from human_recon.simulation.rendering import render, true_frame, turned_rotvec
 from human_recon.simulation.scene import Actor, Scene, View
 from human_recon.simulation.sensors import SensorSwitches, sensor_for
 from human_recon.simulation.world import measure
@@ -39,7 +40,7 @@ class Scan:
     vertices: np.ndarray  # [V, 3] float32, that body
     clothed: bool
     complete: bool
-    frame: Frame | None  # the depth image of a single view
+    truth: TrueFrame | None  # a single view as a depth image
 
 
 def complete_scan(actor: Actor, body: BodyModel, rng: np.random.Generator, points: int = 20_000) -> Scan:
@@ -67,7 +68,7 @@ def complete_scan(actor: Actor, body: BodyModel, rng: np.random.Generator, point
     noisy = cloud[chosen] + rng.normal(0.0, _NOISE, (len(chosen), 3))
     state = BodyState(actor.betas, actor.pose, actor.trans)
     vertices = pose_body(body, state).vertices
-    return Scan(noisy.astype(np.float32), label[chosen], state, vertices, actor.outfit.name != "bare", True, None)
+    return Scan(noisy.astype(np.float32), label[chosen], state, vertices, not actor.outfit.name.startswith("bare"), True, None)
 
 
 def single_view_scan(
@@ -80,9 +81,9 @@ def single_view_scan(
     seen = (depth > 0) & (rendering.vertex >= 0)
     points = depth_to_points(depth, view.intrinsics)[seen]
     state = rendering.states[0]
-    frame = Frame(0, "camera_depth_optical_frame", depth, view.intrinsics)
-    vertices = pose_body(body, state).vertices
-    return Scan(points, rendering.vertex[seen], state, vertices, actor.outfit.name != "bare", False, frame)
+    truth = true_frame(rendering, body, Frame(0, "camera_depth_optical_frame", depth, view.intrinsics))
+    vertices = truth.people[0].vertices
+    return Scan(points, rendering.vertex[seen], state, vertices, not actor.outfit.name.startswith("bare"), False, truth)
 
 
 def turned(actor: Actor, body: BodyModel, yaw: float) -> Actor:
@@ -90,7 +91,7 @@ def turned(actor: Actor, body: BodyModel, yaw: float) -> Actor:
     turn = rotvec_to_matrix(np.array([0.0, yaw, 0.0]))
     pelvis = actor.joints[0].astype(np.float64)
     pose = actor.pose.copy()
-    pose[0] = matrix_to_rotvec(turn @ rotvec_to_matrix(actor.pose[0]))
+    pose[0] = turned_rotvec(turn, actor.pose[0])
     return Actor(
         actor.betas,
         pose,

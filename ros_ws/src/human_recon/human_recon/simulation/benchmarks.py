@@ -1,0 +1,169 @@
+"""The frozen benchmarks: frames and scans with truth, made again bit for bit from seed and version.
+
+People, motion and clothes are of the test split, which training never sees. What is drawn depends on the data at hand
+(motion capture, wardrobe), so a benchmark is identified by its version and the digest of these assets; ``frozen``
+compares what was made with what the project's figures were measured on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+from human_recon.body.model import BodyModel, default_body_model
+from human_recon.ground_truth import TrueFrame
+from human_recon.resources import model_path
+from human_recon.simulation.assets import Assets
+from human_recon.simulation.people_source import PeopleSource
+from human_recon.simulation.randomness import generator
+from human_recon.simulation.robot_camera import draw_view
+from human_recon.simulation.scans import Scan, complete_scan, single_view_scan, turned
+from human_recon.simulation.scene import Actor, Scene
+from human_recon.simulation.sensors import SensorSwitches
+from human_recon.simulation.staging import SceneConfig, place
+from human_recon.simulation.world import World, WorldConfig
+
+MANIFEST = "simulation/benchmarks.json"
+_SCAN_POINTS = 2000  # a single view with fewer is drawn again
+_SEEN = 0.3  # visibility from which a person counts as in view when frames are chosen
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What a benchmark consists of. Whoever changes what it draws raises its version."""
+
+    name: str
+    title: str
+    version: int
+    seed: int
+    kind: Literal["frames", "sequences", "scans"]
+    count: int  # frames, sequences or scans
+    people: tuple[float, ...] = ()  # relative frequency of 0, 1, 2, ... people; of frames
+    least_in_view: int = 0  # frames in which fewer people are 30 % visible are left out
+
+
+BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
+    {
+        benchmark.name: benchmark
+        for benchmark in (
+            Benchmark("single", "one person per frame", 1, 9001, "frames", 200, (0, 1), 1),
+            Benchmark("multi", "two to four people per frame", 1, 9002, "frames", 200, (0, 0, 1, 1, 1), 2),
+            Benchmark("crowd", "five to eight people per frame", 1, 9003, "frames", 100, (0, 0, 0, 0, 0, 1, 1, 1, 1), 3),
+            Benchmark("sequence", "people walking, crossing, leaving, entering", 1, 9004, "sequences", 4),
+            Benchmark("scans", "point clouds of one person: complete and single view", 1, 9005, "scans", 80),
+        )
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenBenchmark:
+    """A benchmark that is ready to be made."""
+
+    benchmark: Benchmark
+    assets: Assets
+    body: BodyModel = field(default_factory=default_body_model)
+
+    def __len__(self) -> int:
+        """Frames in all; of scans, those of a single view."""
+        if self.benchmark.kind == "sequences":
+            return self.benchmark.count * SEQUENCE_FRAMES
+        return self.benchmark.count // 2 if self.benchmark.kind == "scans" else self.benchmark.count
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What identifies it in results."""
+        return {
+            "benchmark": self.benchmark.name,
+            "title": self.benchmark.title,
+            "version": self.benchmark.version,
+            "seed": self.benchmark.seed,
+            "frames": len(self),
+            "assets": self.assets.digest,
+        }
+
+    def sequences(self) -> Iterator[Iterator[TrueFrame]]:
+        """Frames in their order; those that have nothing to do with each other come as sequences of one."""
+        if self.benchmark.kind == "frames":
+            yield from (iter((frame,)) for frame in self._frames())
+        elif self.benchmark.kind == "scans":
+            yield from (iter((scan.truth,)) for scan in self.scans() if scan.truth is not None)
+        else:
+            yield from self._sequences()
+
+    def scans(self) -> Iterator[Scan]:
+        """Of the benchmark `scans`: complete and single views in turn, clothed and bare in turns of two.
+
+        Raises:
+            ValueError: for another benchmark.
+        """
+        if self.benchmark.kind != "scans":
+            raise ValueError(f"benchmark {self.benchmark.name} has frames, not scans")
+        clothed = PeopleSource.load(self.assets, "test", "full", self.body)
+        bare = PeopleSource.load(Assets(motion=self.assets.motion), "test", "full", self.body)
+        for index in range(self.benchmark.count):
+            rng = generator(self.benchmark.seed, index, "scan")
+            person = (clothed if index % 4 < 2 else bare).draw_person(rng)
+            actor = turned(place(person, 0.0, (0.0, 0.0, 0.0)), self.body, rng.uniform(-np.pi, np.pi))
+            if index % 2 == 0:
+                yield complete_scan(actor, self.body, rng)
+            else:
+                yield self._single_view(actor, rng)
+
+    def _single_view(self, actor: Actor, rng: np.random.Generator) -> Scan:
+        """The first of several views that shows enough of the actor."""
+        while True:
+            view = draw_view(rng, Scene((actor,), ()), SceneConfig(), None)
+            scan = single_view_scan(actor, self.body, view, rng, SensorSwitches())
+            if len(scan.points) >= _SCAN_POINTS:
+                return scan
+
+    def fingerprint(self, limit: int | None = None) -> str:
+        """sha256 over depth, labels and bodies of the first ``limit`` frames (scans) or all."""
+        digest = hashlib.sha256()
+        if self.benchmark.kind == "scans":
+            for number, scan in enumerate(self.scans()):
+                if number == limit:
+                    break
+                _update(digest, (scan.points, scan.labels, scan.state.betas, scan.state.pose, scan.state.trans))
+            return digest.hexdigest()
+        frames = (frame for sequence in self.sequences() for frame in sequence)
+        for number, true in enumerate(frames):
+            if number == limit:
+                break
+            _update(digest, (true.frame.depth, true.labels, true.parts))
+            for person in true.people:
+                _update(digest, (person.state.betas, person.state.pose, person.state.trans))
+        return digest.hexdigest()
+
+    def _frames(self) -> Iterator[TrueFrame]:
+        benchmark = self.benchmark
+        config = WorldConfig(split="test", size=None, detail="full", scene=SceneConfig(people=benchmark.people))
+        world = World(config, self.assets, self.body)
+        made, index = 0, 0
+        while made < benchmark.count:
+            sample = world.sample(benchmark.seed, index)
+            if int((sample.rendering.visibility >= _SEEN).sum()) >= benchmark.least_in_view:
+                yield world.true_frame(sample, stamp_ns=made * 1_000_000_000)
+                made += 1
+            index += 1
+
+    @property
+    def frozen(self) -> dict[str, Any] | None:
+        """What the manifest says of this benchmark made from these assets; None when it was never frozen with them."""
+        entries = json.loads(model_path(MANIFEST).read_text())["benchmarks"]
+        wanted = {"benchmark": self.benchmark.name, "version": self.benchmark.version, "assets": self.assets.digest}
+        return next((entry for entry in entries if wanted.items() <= entry.items()), None)
+
+
+def _update(digest: Any, arrays: Iterable[np.ndarray | None]) -> None:
+    for array in arrays:
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
