@@ -26,7 +26,8 @@ setup(
     maintainer="human_recon maintainers",
     maintainer_email="human-recon@users.noreply.github.com",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed"]},
+    # io/msg leads to human_recon_msgs/msg: bags carry and are read with these definitions where that package is absent.
+    package_data={PACKAGE: ["py.typed", "io/msg/*.msg"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

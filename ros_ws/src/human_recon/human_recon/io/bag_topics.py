@@ -11,6 +11,7 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINTS = "sensor_msgs/msg/PointCloud2"
+GROUND_TRUTH = "/ground_truth/"  # namespace of what a simulated bag knows; its images are no camera's
 
 
 class TopicError(Exception):
@@ -66,8 +67,8 @@ def choose_topics(
 
     One depth image topic is taken (raw before compressedDepth), else one point cloud topic; the CameraInfo in the same
     namespace, else the only one; the one colour image with the depth image's size and frame, which is the one
-    registered to it. Raises TopicError when a given topic is missing or of the wrong type, or when a choice is not
-    unique.
+    registered to it. Topics below /ground_truth are taken when given only. Raises TopicError when a given topic is
+    missing or of the wrong type, or when a choice is not unique.
     """
     for topic, kinds in ((depth, (IMAGE, COMPRESSED)), (color, (IMAGE, COMPRESSED))):
         _check(types, topic, kinds)
@@ -75,8 +76,9 @@ def choose_topics(
     _check(types, points, (POINTS,))
     if depth and points:
         raise TopicError("both a depth topic and a point cloud topic are given; give one of them")
+    seen = {topic: kind for topic, kind in types.items() if not topic.startswith(GROUND_TRUTH)}
     if not depth and not points:
-        depth, points = _find_source(types, look)
+        depth, points = _find_source(seen, look)
     if points:
         return CameraTopics(None, info, None, points)
     assert depth is not None
@@ -87,9 +89,9 @@ def choose_topics(
             f"topics: {describe(types)}"
         )
     if info is None and not have_camera:
-        info = _find_info(types, depth)
+        info = _find_info(seen, depth)
     if color is None:
-        color = _find_color(types, look, kind)
+        color = _find_color(seen, look, kind)
     return CameraTopics(depth, info, color, None)
 
 

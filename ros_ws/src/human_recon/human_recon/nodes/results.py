@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from shape_msgs.msg import Plane as PlaneMessage
 from std_msgs.msg import Header
 
+from human_recon.body.identity import body_hash
 from human_recon.camera.frame import Frame
 from human_recon.geometry.plane import Plane
 from human_recon.people import People, Person
@@ -40,12 +41,9 @@ class BodyInfo:
     @classmethod
     def of(cls, body: BodyModel) -> BodyInfo:
         """Describe ``body``."""
-        digest = hashlib.sha256()
-        for values in (body.v_template, body.faces, body.shapedirs, body.posedirs, body.j_regressor, body.weights):
-            digest.update(np.ascontiguousarray(values).tobytes())
         return cls(
             body.name,
-            digest.hexdigest(),
+            body_hash(body),
             tuple(str(name) for name in body.joint_names),
             np.asarray(body.parents),
             np.asarray(body.faces),
@@ -111,6 +109,7 @@ def _person_message(person: Person, body: BodyInfo) -> PersonMessage:
 
     message.height = float(person.height)
     message.residual = float(person.residual)
+    message.visibility = math.nan
     x, y, width, height = (max(0, int(value)) for value in person.roi)
     message.roi = RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)
     message.keypoints = [
