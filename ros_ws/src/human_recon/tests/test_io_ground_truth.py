@@ -78,9 +78,8 @@ def test_messages_say_what_a_robot_would_publish(tmp_path, body, rng):
     truth = true_frame(body, rng, 0)
     path = write(tmp_path / "bag", [truth], body, Plane(np.array([0.0, -1.0, 0.0]), 1.2))
     with Reader(path) as reader:
-        for connection, stamp, data in reader.messages():
-            if connection.topic == "/ground_truth/people":
-                message = message_types().deserialize_cdr(data, connection.msgtype)
+        stamp, data = next((t, d) for c, t, d in reader.messages() if c.topic == "/ground_truth/people")
+        message = message_types().deserialize_cdr(data, "human_recon_msgs/msg/PersonArray")
     assert stamp == truth.frame.stamp_ns
     assert message.header.frame_id == "camera" and message.floor.coef.tolist() == [0.0, -1.0, 0.0, 1.2]
     seen, hidden = message.people

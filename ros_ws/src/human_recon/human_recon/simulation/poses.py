@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from human_recon.body.skeleton import JOINT_COUNT, MIRROR_JOINTS, PARENTS
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix, rotvec_to_matrix_single
+from human_recon.body.skeleton import JOINT_COUNT, MIRROR_JOINTS
+from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from human_recon.simulation.assets import Assets, Split
 from human_recon.simulation.joint_limits import within_limits
 from human_recon.simulation.key_poses import HELD_BY_OTHER_HAND, OTHER_SIDE, KeyPoseBank, key_pose_bank
 from human_recon.simulation.motion import MotionLibrary
 from human_recon.simulation.randomness import generator
+from human_recon.simulation.skeletons import posed_joints
 
 DIVERSE_COUNT = 1500  # of the frames considered for the diverse half
 _DIVERSE_STEP = 4  # every fourth frame is considered: 0.13 s apart
@@ -219,7 +220,7 @@ def _diverse(motion: MotionLibrary) -> _Bank:
     poses = np.concatenate([clip.poses[::_DIVERSE_STEP] for clip in motion.clips])
     label = np.concatenate([np.full(len(clip.poses[::_DIVERSE_STEP]), index[clip.kind]) for clip in motion.clips])
     poses[:, 0] = without_yaw(poses[:, 0])
-    joints = joint_positions(poses, motion.rest_joints)[:, 1:].reshape(len(poses), -1).astype(np.float32)
+    joints = posed_joints(poses, motion.rest_joints)[0][:, 1:].reshape(len(poses), -1).astype(np.float32)
     # One frame of each kind first, so that none is missing whatever the others look like.
     seeds = np.array([np.flatnonzero(label == value)[0] for value in np.unique(label)])
     chosen = farthest_points(joints, seeds, min(DIVERSE_COUNT, len(poses)))
@@ -232,40 +233,9 @@ def _within_limits(split: Split) -> _Bank:
     return _Bank(poses, np.zeros(len(poses), np.int64), (label,))
 
 
-def joint_positions(poses: np.ndarray, rest_joints: np.ndarray) -> np.ndarray:
-    """Joints [N, 24, 3] relative to the pelvis of a skeleton with ``rest_joints`` [24, 3] in ``poses`` [N, 24, 3]."""
-    return _joint_positions(
-        np.ascontiguousarray(poses, np.float64), np.ascontiguousarray(rest_joints, np.float64), np.array(PARENTS)
-    )
-
-
 def farthest_points(points: np.ndarray, seeds: np.ndarray, count: int) -> np.ndarray:
     """Indices [count] of ``points`` [N, D] float32: ``seeds``, then always the one farthest from those before."""
     return _farthest_points(points, seeds.astype(np.int64), count)
-
-
-@numba.njit(cache=True, nogil=True)
-def _joint_positions(poses, rest_joints, parents):
-    count = poses.shape[0]
-    world = np.empty((24, 3, 3))
-    local = np.empty((3, 3))
-    joints = np.zeros((count, 24, 3))
-    for n in range(count):
-        for j in range(24):
-            rotvec_to_matrix_single(poses[n, j, 0], poses[n, j, 1], poses[n, j, 2], local)
-            if j == 0:
-                world[0] = local
-                continue
-            p = parents[j]
-            for a in range(3):
-                value = joints[n, p, a]
-                for b in range(3):
-                    value += world[p, a, b] * (rest_joints[j, b] - rest_joints[p, b])
-                    world[j, a, b] = 0.0
-                    for c in range(3):
-                        world[j, a, b] += world[p, a, c] * local[c, b]
-                joints[n, j, a] = value
-    return joints
 
 
 @numba.njit(cache=True, nogil=True)
