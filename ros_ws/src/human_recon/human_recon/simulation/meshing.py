@@ -124,6 +124,28 @@ class Parts:
         vertices = np.concatenate([points.reshape(-1, 3), ends]) + np.asarray(centre, np.float64)
         self.mesh(vertices, _tube_faces(len(profile), sides))
 
+    def draped(
+        self, rings: np.ndarray, folds: int = 0, depth: float = 0.0, phase: float = 0.0, sides: int = 14
+    ) -> None:
+        """A closed skin over upright ellipses: coats, covers, curtains.
+
+        ``rings`` [N, 5], from bottom to top: centre x, height, centre z, half width, half depth. ``folds`` waves round
+        the skin, ``depth`` (a share of the size) at the bottom and none at the top.
+        """
+        turn = 2 * np.pi * np.arange(sides) / sides
+        hang = np.linspace(1.0, 0.0, len(rings))[:, None]
+        wave = 1.0 + depth * hang * np.cos(folds * turn + phase)
+        points = np.stack(
+            [
+                rings[:, :1] + rings[:, 3:4] * wave * np.cos(turn),
+                np.broadcast_to(rings[:, 1:2], wave.shape),
+                rings[:, 2:3] - rings[:, 4:5] * wave * np.sin(turn),
+            ],
+            axis=-1,
+        )
+        vertices = np.concatenate([points.reshape(-1, 3), rings[[0, -1], :3]])
+        self.mesh(vertices, _tube_faces(len(rings), sides))
+
     def mesh(self, vertices: np.ndarray, faces: np.ndarray) -> None:
         """Any closed mesh."""
         low, high = vertices.min(0), vertices.max(0)
@@ -214,8 +236,8 @@ def _sheet_faces(rows: int, columns: int) -> np.ndarray:
         ]
     )  # clockwise seen from the front
     after = np.roll(border, -1)
-    rim = np.concatenate([np.stack([border, after, after + back], -1), np.stack([border, after + back, border + back], -1)])
-    return np.concatenate([front, front[:, ::-1] + back, rim]).astype(np.int32)
+    rim = [np.stack([border, after, after + back], -1), np.stack([border, after + back, border + back], -1)]
+    return np.concatenate([front, front[:, ::-1] + back, *rim]).astype(np.int32)
 
 
 @lru_cache(maxsize=1)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from human_recon.body.lbs import pose_body
 from human_recon.body.model import BodyModel, default_body_model
-from human_recon.body.state import BodyState
 from human_recon.simulation.assets import Assets, Split
 from human_recon.simulation.body_spheres import BodySpheres, fit_spheres
-from human_recon.simulation.outfit import Outfit, bare_outfit
+from human_recon.simulation.outfit import Detail, Looseness, Outfit, bare_outfit, pose_outfit
+from human_recon.simulation.poses import PoseLibrary
+from human_recon.simulation.shapes import Shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,9 @@ class UnplacedPerson:
     balls: np.ndarray  # [K, 4] float64, the unclothed body, see BodySpheres
     activity: str
     supports: str  # what the pose needs: "floor", "seat", "wall", "table", "lying"
-    holds: str  # "none", "left", "right", "both", "phone"
+    holds: str  # hand that carries something: "none", "left", "right", "both"
+    side: str  # where the wall or table is: "front", "back", "left", "right", "none"
+    pose_name: str  # of the key posture, or the kind of the recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,31 +39,52 @@ class PeopleSource:
 
     body: BodyModel
     split: Split
+    shapes: Shapes
+    poses: PoseLibrary
+    outfit: Outfit
     spheres: BodySpheres
 
     @staticmethod
-    def load(assets: Assets, split: Split, detail: str = "light", body: BodyModel | None = None) -> PeopleSource:
-        """With all that ``assets`` has; works without any."""
-        body = body if body is not None else default_body_model()
-        return PeopleSource(body, split, fit_spheres(body))
+    def load(assets: Assets, split: Split, detail: Detail = "light", body: BodyModel | None = None) -> PeopleSource:
+        """With all that ``assets`` has; works without any.
 
-    def draw_person(self, rng: np.random.Generator, activity: str | None = None) -> UnplacedPerson:
-        """Somebody doing ``activity`` (None: anything)."""
-        betas, pose = rng.normal(0.0, 0.8, 10), np.zeros((24, 3))
-        pose[1:] = rng.normal(0.0, 0.08, (23, 3))
-        pose[16, 2] -= 1.15
-        pose[17, 2] += 1.15
-        supports = "floor"
-        if activity == "sitting":
-            pose[[1, 2], 0] -= 1.5
-            pose[[4, 5], 0] += 1.45
-            supports = "seat"
-        outfit = bare_outfit(self.body)
-        posed = pose_body(self.body, BodyState(betas, pose, np.zeros(3)))
-        trans = np.array([0.0, -float(posed.vertices[:, 1].min()), 0.0])
-        lift = trans.astype(np.float32)
-        return UnplacedPerson(
-            betas, pose, trans, self.body.j_template[0] + self.body.j_shapedirs[0] @ betas, outfit,
-            posed.vertices + lift, posed.joints + lift, self.spheres.pose(betas, pose, trans), activity or "standing",
-            supports, "none",
+        Raises what loading shapes, poses and clothes raises when a file is damaged.
+        """
+        body = body if body is not None else default_body_model()
+        return PeopleSource(
+            body, split, Shapes.load(body), PoseLibrary.load(assets, split), bare_outfit(body, detail),
+            fit_spheres(body),
         )  # fmt: skip
+
+    def draw_person(
+        self, rng: np.random.Generator, activity: str | None = None, seated: bool | None = None
+    ) -> UnplacedPerson:
+        """Somebody doing ``activity`` (None: anything), who sits or does not if ``seated`` says so."""
+        shape = self.shapes.draw(rng, self.split)
+        drawn = self.poses.draw(rng, "sitting" if seated else activity)
+        while seated is False and drawn.activity == "sitting":
+            drawn = self.poses.draw(rng, activity)
+        outfit, looseness = self.outfit, Looseness.draw(rng)
+        surface, joints = pose_outfit(outfit, self.body, shape.betas, drawn.pose, _ORIGIN, looseness)
+        lift = -float(surface[:, 1].min())
+        surface[:, 1] += np.float32(lift)
+        joints[:, 1] += np.float32(lift)
+        trans = np.array([0.0, lift, 0.0])
+        return UnplacedPerson(
+            betas=shape.betas,
+            pose=drawn.pose,
+            trans=trans,
+            pelvis=self.spheres.j_template[0] + self.spheres.j_shapedirs[0] @ shape.betas,
+            outfit=outfit,
+            surface=surface,
+            joints=joints,
+            balls=self.spheres.pose(shape.betas, drawn.pose, trans),
+            activity=drawn.activity,
+            supports=drawn.supports,
+            holds=drawn.holds,
+            side=drawn.side,
+            pose_name=drawn.name,
+        )
+
+
+_ORIGIN = np.zeros(3)

@@ -16,6 +16,7 @@ from human_recon.simulation.body_spheres import BodySpheres
 
 _MAX_PEOPLE = 16
 _MAX_BOXES = 4000
+_NOBODY = np.zeros((0, 4))
 
 
 class Floor:
@@ -56,6 +57,14 @@ class Floor:
             balls, boxes, self.balls, self.boxes, self._part_start, direction[0], direction[1], start, limit, gap
         )
 
+    def slide_boxes(
+        self, boxes: np.ndarray, direction: tuple[float, float], start: float, limit: float
+    ) -> float:
+        """:meth:`slide` for furniture alone."""
+        return _slide(
+            _NOBODY, boxes, self.balls, self.boxes, self._part_start, direction[0], direction[1], start, limit, 0.0
+        )
+
     def add_person(self, balls: np.ndarray) -> None:
         """Place a person for good."""
         self._balls[self.people] = balls
@@ -84,6 +93,39 @@ def turn_balls(balls, yaw, x, y, z):
         turned[i, 2] = cosine * c - sine * a + z
         turned[i, 3] = balls[i, 3]
     return turned
+
+
+@numba.njit(cache=True, nogil=True)
+def turn_boxes(boxes, yaw, x, y, z):
+    """Boxes turned about the vertical through the origin, then shifted."""
+    cosine, sine = math.cos(yaw), math.sin(yaw)
+    turned = boxes.copy()
+    for i in range(len(boxes)):
+        for first in (0, 6, 9):
+            a, c = boxes[i, first], boxes[i, first + 2]
+            turned[i, first], turned[i, first + 2] = cosine * a + sine * c, cosine * c - sine * a
+        turned[i, 0] += x
+        turned[i, 1] += y
+        turned[i, 2] += z
+    return turned
+
+
+@numba.njit(cache=True, nogil=True)
+def plan_of(balls, boxes):
+    """Smallest and largest x, smallest and largest z of balls and boxes."""
+    plan = np.array([np.inf, -np.inf, np.inf, -np.inf])
+    for i in range(len(balls)):
+        plan[0] = min(plan[0], balls[i, 0] - balls[i, 3])
+        plan[1] = max(plan[1], balls[i, 0] + balls[i, 3])
+        plan[2] = min(plan[2], balls[i, 2] - balls[i, 3])
+        plan[3] = max(plan[3], balls[i, 2] + balls[i, 3])
+    for i in range(len(boxes)):
+        along, across, _ = _extents(boxes[i], 1.0, 0.0)
+        plan[0] = min(plan[0], boxes[i, 0] - along)
+        plan[1] = max(plan[1], boxes[i, 0] + along)
+        plan[2] = min(plan[2], boxes[i, 2] - across)
+        plan[3] = max(plan[3], boxes[i, 2] + across)
+    return plan
 
 
 @numba.njit(cache=True, nogil=True)
@@ -143,8 +185,8 @@ def _bounds(balls, part_start):
     bounds = np.zeros((parts + 1, 4))
     for p in range(parts + 1):
         first = part_start[p] if p < parts else 0
-        last = part_start[p + 1] if p < parts else len(balls)
-        if first == last:
+        last = min(part_start[p + 1], len(balls)) if p < parts else len(balls)
+        if first >= last:
             bounds[p, 3] = -math.inf
             continue
         for c in range(3):
@@ -223,9 +265,7 @@ def _slide(balls, boxes, others, fixed, part_start, dx, dz, start, limit, gap):
         before = t
         for p in range(len(others)):
             first, last = _meeting(whole, theirs[p, parts], dx, dz, gap)
-            if not first < t < last:
-                continue
-            for i in range(parts):
+            for i in range(parts if first < t < last else 0):
                 for k in range(parts):
                     first, last = _meeting(own[i], theirs[p, k], dx, dz, gap)
                     if not first < t < last:

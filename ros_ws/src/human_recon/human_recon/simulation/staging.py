@@ -8,22 +8,85 @@ from dataclasses import dataclass
 import numpy as np
 
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.simulation.catalogue import Catalogue, Item
 from human_recon.simulation.dice import Dice
-from human_recon.simulation.meshing import Parts
+from human_recon.simulation.holding import held_by, luggage_of
+from human_recon.simulation.meshing import Parts, Solid
 from human_recon.simulation.people_source import PeopleSource, UnplacedPerson
-from human_recon.simulation.placement import Floor, turn_balls
-from human_recon.simulation.rooms import draw_room
+from human_recon.simulation.placement import Floor, plan_of, turn_balls, turn_boxes
+from human_recon.simulation.rooms import Room
 from human_recon.simulation.scene import Actor, Scene, Thing
+from human_recon.simulation.seating import Fixture, bed_for, counter_for, seat_for, table_for, wall_for
+
+MAX_PEOPLE = 8
+
+_NO_BALLS, _NO_BOXES = np.zeros((0, 4)), np.zeros((0, 12))
+_PLACE_TRIES = 5
+_SEAT_TRIES = 4
+_WALL_GAP = 0.02  # metres people and furniture keep from walls
 
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What scenes are made of."""
+    """What scenes are made of. Every ingredient can be turned off, to measure what it is good for."""
 
-    people: tuple[float, ...] = (0.08, 0.22, 0.2, 0.15, 0.12, 0.09, 0.06, 0.05, 0.03)
-    """Relative frequency of 0, 1, 2, ... people."""
-    seated: float = 0.33
-    """Share of people who sit."""
+    people: tuple[float, ...] = (0.06, 0.24, 0.2, 0.16, 0.12, 0.09, 0.06, 0.04, 0.03)
+    """Relative frequency of 0, 1, 2, ... people, at most 8."""
+    seated: float = 0.34
+    """Share of people who sit on something."""
+    company: float = 0.6
+    """Share of people (after the first) who join somebody: facing, beside, behind them, in a circle, in a queue."""
+    touching: float = 0.5
+    """Share of those who come so close that they touch; the others keep up to 1 m."""
+    supports: bool = True
+    """Sitters get fitted seats and often tables, leaners walls and counters, lying people often beds. Without, nobody
+    who needs support is drawn."""
+    held: bool = True
+    """Phones, mugs, bags, boxes in hands, backpacks on backs."""
+    nudging: float = 0.35
+    """Share of standing people who have a piece of furniture pushed against them."""
+    rooms: bool = True
+    """Walls, ceilings, doors, windows, columns; without, there is a bare floor."""
+    furniture: float = 4.0
+    """Mean number of pieces of furniture besides those that people use."""
+    clutter: float = 2.0
+    """Mean number of loose things on the floor."""
+    humanlike: float = 0.7
+    """Mean number of things that may be taken for a person: coats on a stand, busts, poles, sacks, swivel chairs."""
+    close_views: float = 0.2
+    """Share of views in which something or somebody is less than a metre from the camera."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.people) <= MAX_PEOPLE + 1 or min(self.people) < 0.0 or sum(self.people) <= 0.0:
+            raise ValueError(f"people must be 1 to {MAX_PEOPLE + 1} frequencies >= 0, not all 0; got {self.people}")
+        for name in ("seated", "company", "touching", "nudging", "close_views"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is a share from 0 to 1, got {getattr(self, name)}")
+        for name in ("furniture", "clutter", "humanlike"):
+            if not 0.0 <= getattr(self, name) <= 20.0:
+                raise ValueError(f"{name} is a mean number from 0 to 20, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Ensemble:
+    """A person and what belongs to them, in the person's own frame."""
+
+    person: UnplacedPerson
+    lift: float  # metres that a bed raises them
+    balls: np.ndarray  # [K, 4], lifted
+    solids: Fixture
+    boxes: np.ndarray  # [B, 12] of the solids
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """Where somebody ended up."""
+
+    x: float
+    z: float
+    yaw: float
+    sitting: bool
+    standing: bool
 
 
 class SceneSampler:
@@ -33,34 +96,220 @@ class SceneSampler:
         self.config = config
         self._people = people
         self._floor = Floor(people.spheres)
+        self._part = people.spheres.part()
+        self._part_start = people.spheres.part_start
+        self._catalogue = Catalogue(people.split)
+        bare = Parts()
+        bare.box((0.0, -0.1, 0.0), (30.0, 0.2, 30.0))
+        self._bare = Room(9.0, 9.0, (False,) * 4, (("floor", bare.build()),), np.zeros((0, 5)))
 
     def draw(self, rng: np.random.Generator) -> Scene:
         """A scene, a function of the generator's state alone."""
-        dice, floor = Dice(rng), self._floor
-        floor.clear()
-        room = draw_room(dice)
+        dice, config = Dice(rng), self.config
+        self._floor.clear()
+        room = self._draw_room(dice)
         actors: list[Actor] = []
-        for _ in range(dice.weighted(self.config.people)):
-            person = self._people.draw_person(rng)
-            yaw, way = dice.between(-math.pi, math.pi), dice.between(-math.pi, math.pi)
-            start = (dice.between(-0.35, 0.35) * room.width, dice.between(-0.35, 0.35) * room.depth)
-            balls = turn_balls(person.balls, yaw, start[0], 0.0, start[1])
-            direction = (math.cos(way), math.sin(way))
-            t = floor.slide(balls, np.zeros((0, 12)), direction, 0.0, 3.0, 0.0)
+        placed: list[_Placed] = []
+        solids: Fixture = list(room.solids)
+        for _ in range(dice.weighted(config.people)):
+            ensemble = self._draw_ensemble(rng, dice)
+            if ensemble is None:
+                continue
+            partner = dice.pick(placed) if placed and dice.chance(config.company) else None
+            where = self._find_place(dice, room, ensemble, partner)
+            if where is None:
+                continue
+            placed.append(where)
+            shift = (where.x, 0.0, where.z)
+            self._floor.add_person(turn_balls(ensemble.balls, where.yaw, *shift))
+            self._floor.add_boxes(turn_boxes(ensemble.boxes, where.yaw, *shift))
+            solids += [(kind, solid.moved(where.yaw, shift)) for kind, solid in ensemble.solids]
+            actors.append(place(ensemble.person, where.yaw, (where.x, ensemble.lift, where.z)))
+        for where in placed:
+            if where.standing and dice.chance(config.nudging):
+                self._nudge(dice, room, where, solids)
+        self._furnish(dice, room, solids)
+        return Scene(tuple(actors), tuple(Thing(kind, solid.vertices, solid.faces) for kind, solid in solids))
+
+    def _draw_room(self, dice: Dice) -> Room:
+        if not self.config.rooms:
+            return self._bare
+        room = dice.pick(self._catalogue.rooms).stretched(dice.between(0.85, 1.2), dice.between(0.85, 1.2))
+        for x, z, half_x, half_z, _ in room.footprints:
+            self._floor.add_boxes(np.array([[x, 1.0, z, half_x, 1.0, half_z, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]]))
+        return room
+
+    # --- people -------------------------------------------------------------------------------------------------------
+
+    def _draw_ensemble(self, rng: np.random.Generator, dice: Dice) -> _Ensemble | None:
+        """Somebody with the seat, wall or bed that their pose needs; None when none was found."""
+        seated = dice.chance(self.config.seated) and self.config.supports
+        for _ in range(_SEAT_TRIES):
+            person = self._people.draw_person(rng, seated=seated)
+            if not self.config.supports and person.supports not in ("floor", "lying"):
+                continue
+            found = self._support(dice, person)
+            if found is None:
+                continue
+            fixture, lift = found
+            if self.config.held:
+                fixture = fixture + held_by(dice, person, self._part_start, self._catalogue)
+                if person.supports == "floor" and dice.chance(0.25):
+                    fixture += luggage_of(dice, person, self._part_start)
+            balls = person.balls
+            if lift:
+                balls = balls.copy()
+                balls[:, 1] += lift
+            boxes = np.concatenate([solid.boxes for _, solid in fixture]) if fixture else _NO_BOXES
+            return _Ensemble(person, lift, balls, fixture, boxes)
+        return None
+
+    def _support(self, dice: Dice, person: UnplacedPerson) -> tuple[Fixture, float] | None:
+        if person.supports == "seat":
+            seat = seat_for(dice, person, self._part)
+            if seat is None:
+                return None
+            if person.side == "front" or dice.chance(0.35):
+                seat = seat + (table_for(dice, person, self._part) or [])
+            return seat, 0.0
+        if person.supports == "wall":
+            return wall_for(dice, person, person.side), 0.0
+        if person.supports == "table":
+            counter = counter_for(dice, person, self._part)
+            return None if counter is None else (counter, 0.0)
+        if person.supports == "lying" and self.config.supports and dice.chance(0.6):
+            return bed_for(dice, person)
+        return [], 0.0
+
+    def _find_place(self, dice: Dice, room: Room, ensemble: _Ensemble, partner: _Placed | None) -> _Placed | None:
+        person = ensemble.person
+        sitting = person.supports == "seat"
+        for attempt in range(_PLACE_TRIES):
+            if partner is not None and attempt < _PLACE_TRIES - 1:
+                x, z = partner.x, partner.z
+                way, yaw = _formation(dice, partner, person)
+                gap, start = self._distance(dice)
+            else:
+                x = dice.between(-0.5, 0.5) * max(room.width - 0.8, 0.2)
+                z = dice.between(-0.5, 0.5) * max(room.depth - 0.8, 0.2)
+                way, yaw = dice.between(-math.pi, math.pi), dice.between(-math.pi, math.pi)
+                if (person.supports in ("wall", "lying") or ensemble.boxes.size) and dice.chance(0.5):
+                    yaw = math.pi / 2 * dice.below(4)  # furniture stands along the walls
+                gap, start = 0.01, 0.0
+            direction = (math.sin(way), math.cos(way))
+            balls = turn_balls(ensemble.balls, yaw, x, 0.0, z)
+            boxes = turn_boxes(ensemble.boxes, yaw, x, 0.0, z)
+            t = self._floor.slide(balls, boxes, direction, start, 3.0, gap)
             if math.isinf(t):
                 continue
-            x, z = start[0] + t * direction[0], start[1] + t * direction[1]
-            floor.add_person(turn_balls(person.balls, yaw, x, 0.0, z))
-            actors.append(place(person, yaw, (x, 0.0, z)))
-        things = [Thing(kind, solid.vertices, solid.faces) for kind, solid in room.solids]
-        for _ in range(dice.below(5)):
-            box = Parts()
-            size = [dice.between(0.2, 0.8) for _ in range(3)]
-            box.box((dice.between(-2, 2), size[1] / 2, dice.between(-2, 2)), size)
-            solid = box.build()
-            if floor.people_in(solid.boxes) < 0.0:
-                things.append(Thing("box", solid.vertices, solid.faces))
-        return Scene(tuple(actors), tuple(things))
+            x, z = x + t * direction[0], z + t * direction[1]
+            plan = plan_of(balls, boxes)
+            plan += np.array([direction[0], direction[0], direction[1], direction[1]]) * t
+            if _inside(room, plan.tolist()):
+                return _Placed(x, z, yaw, sitting, person.supports == "floor")
+        return None
+
+    def _distance(self, dice: Dice) -> tuple[float, float]:
+        """Metres between the surfaces of companions, and between where they stand at least."""
+        if dice.chance(self.config.touching):
+            return dice.between(-0.003, 0.012), 0.05
+        if dice.chance(0.5):
+            return dice.between(0.01, 0.12), 0.05
+        return 0.05, dice.between(0.4, 1.6)
+
+    # --- furniture ----------------------------------------------------------------------------------------------------
+
+    def _nudge(self, dice: Dice, room: Room, where: _Placed, solids: Fixture) -> None:
+        """Push furniture against somebody who stands: a table before them, a chair behind, a counter beside."""
+        kind = dice.pick(
+            ("table", "table", "desk", "counter", "chair", "chair", "office_chair", "sofa", "shelf", "cupboard", "box",
+             "cart", "suitcase", "bin", "coat_stand", "plant", "wheelchair")
+        )  # fmt: skip
+        item = self._catalogue.of_kind(dice, kind)
+        way = where.yaw + dice.between(-math.pi, math.pi)
+        direction = (math.sin(way), math.cos(way))
+        yaw = way + math.pi / 2 * dice.below(4) + dice.between(-0.3, 0.3)
+        self._put(dice, room, item, (where.x, where.z), yaw, direction, 0.1, 1.4, solids)
+
+    def _furnish(self, dice: Dice, room: Room, solids: Fixture) -> None:
+        config = self.config
+        area = min(room.width * room.depth / 20.0, 2.0)
+        sides = [side for side in range(4) if room.walls[side]]
+        for _ in range(_count(dice, config.furniture * (0.4 + 0.6 * area))):
+            if sides and dice.chance(0.65):
+                side = dice.pick(sides)
+                item = self._catalogue.at_wall(dice)
+                yaw = (0.0, -math.pi / 2, math.pi, math.pi / 2)[side] + dice.between(-0.03, 0.03)
+                along = room.width if side % 2 == 0 else room.depth
+                away = (room.depth if side % 2 == 0 else room.width) / 2 - item.half[1] - dice.between(0.03, 0.12)
+                s = dice.between(-0.5, 0.5) * max(along - 2 * item.half[0], 0.0)
+                start = ((s, -away), (away, s), (s, away), (-away, s))[side]
+                sign = dice.sign()
+                direction = (sign, 0.0) if side % 2 == 0 else (0.0, sign)
+                self._put(dice, room, item, start, yaw, direction, 0.0, 2.0, solids)
+            else:
+                self._put_anywhere(dice, room, self._catalogue.free(dice), solids)
+        for _ in range(_count(dice, config.clutter)):
+            self._put_anywhere(dice, room, self._catalogue.clutter(dice), solids)
+        for _ in range(_count(dice, config.humanlike)):
+            self._put_anywhere(dice, room, self._catalogue.humanlike(dice), solids)
+
+    def _put_anywhere(self, dice: Dice, room: Room, item: Item, solids: Fixture) -> None:
+        start = (dice.between(-0.5, 0.5) * room.width, dice.between(-0.5, 0.5) * room.depth)
+        yaw = math.pi / 2 * dice.below(4) if dice.chance(0.3) else dice.between(-math.pi, math.pi)
+        way = dice.between(-math.pi, math.pi)
+        self._put(dice, room, item, start, yaw, (math.sin(way), math.cos(way)), 0.0, 1.0, solids)
+
+    def _put(
+        self, dice: Dice, room: Room, item: Item, start: tuple[float, float], yaw: float,
+        direction: tuple[float, float], first: float, limit: float, solids: Fixture,
+    ) -> None:  # fmt: skip
+        """Slide an item to the first free place, if there is one inside the room."""
+        scale = (dice.between(0.9, 1.12), dice.between(0.93, 1.08), dice.between(0.9, 1.12))
+        solid: Solid = item.solid.moved(yaw, (start[0], 0.0, start[1]), scale)
+        t = self._floor.slide_boxes(solid.boxes, direction, first, limit)
+        if math.isinf(t):
+            return
+        x, z = t * direction[0], t * direction[1]
+        plan = plan_of(_NO_BALLS, solid.boxes).tolist()
+        if not _inside(room, [plan[0] + x, plan[1] + x, plan[2] + z, plan[3] + z]):
+            return
+        moved = solid if t == 0.0 else solid.moved(0.0, (x, 0.0, z))
+        self._floor.add_boxes(moved.boxes)
+        solids.append((item.kind, moved))
+
+
+def _count(dice: Dice, mean: float) -> int:
+    """A number between 0 and twice the mean."""
+    return int(2.0 * mean * dice.unit() + dice.unit()) if mean > 0.0 else 0
+
+
+def _formation(dice: Dice, partner: _Placed, person: UnplacedPerson) -> tuple[float, float]:
+    """The direction from the partner in which somebody comes to stand, and where they look; yaw 0 looks along +z."""
+    close = person.pose_name in ("hug", "handshake")
+    kind = 0 if close else dice.weighted((0.28, 0.3, 0.16, 0.12, 0.14))
+    if kind == 0:  # face to face
+        way = partner.yaw + dice.between(-0.4, 0.4)
+        return way, way + math.pi + dice.between(-0.35, 0.35)
+    if kind == 1:  # side by side
+        way = partner.yaw + dice.sign() * (math.pi / 2 + dice.between(-0.35, 0.35))
+        return way, partner.yaw + dice.between(-0.5, 0.5)
+    if kind == 2:  # in a queue
+        way = partner.yaw + math.pi * dice.below(2) + dice.between(-0.3, 0.3)
+        return way, partner.yaw + dice.between(-0.4, 0.4)
+    if kind == 3:  # in a circle
+        way = partner.yaw + dice.sign() * dice.between(0.6, 1.3)
+        return way, way + math.pi + dice.between(-0.7, 0.7)
+    return dice.between(-math.pi, math.pi), dice.between(-math.pi, math.pi)
+
+
+def _inside(room: Room, plan: list[float]) -> bool:
+    """Whether a plan (x from, to, z from, to) keeps to the room's side of its walls, and near where there is none."""
+    half_x, half_z = room.width / 2, room.depth / 2
+    north, east, south, west = ((-_WALL_GAP if wall else 1.5) for wall in room.walls)
+    return (
+        plan[0] > -half_x - west and plan[1] < half_x + east and plan[2] > -half_z - north and plan[3] < half_z + south
+    )
 
 
 def place(person: UnplacedPerson, yaw: float, shift: tuple[float, float, float]) -> Actor:
