@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.geometry.rasterizer import NEAR, rasterize_reference
-from human_recon.geometry.rasterizer_kernels import fill_scene, fill_scenes, label_scene, label_scenes
+from human_recon.geometry.rasterizer_kernels import (
+    fill_scenes,
+    fill_scenes_parallel,
+    label_scenes,
+    label_scenes_parallel,
+)
 
 NO_PART = 255
 
@@ -48,7 +52,10 @@ class SceneRaster:
 
 @dataclass(frozen=True, eq=False)
 class SurfaceLabels:
-    """What every pixel of S images shows of its triangle; zeros (vertex -1, part 255) where there is nothing."""
+    """What every pixel of S images shows of its triangle; zeros (vertex -1, part 255) where there is nothing.
+
+    Things (vertex -1) have no canonical position either: 0.
+    """
 
     barycentric: np.ndarray  # [S, H, W, 3] float32, weights of the face's corners in space: >= 0, sum 1
     vertex: np.ndarray  # [S, H, W] int32, body_vertex of the corner of largest weight (the first of equals)
@@ -72,7 +79,7 @@ def rasterize_scenes(batch: MeshBatch, cull: bool = True, near: float = NEAR, pa
         raise ValueError(f"near must be positive, got {near}")
     shape = (len(batch.cameras), *batch.size)
     depth, object_, face = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
-    kernel = _fill_scenes_parallel if parallel else fill_scenes
+    kernel = fill_scenes_parallel if parallel else fill_scenes
     kernel(*_geometry(batch), float(near), bool(cull), depth, object_, face)
     return SceneRaster(depth=depth, object=object_, face=face)
 
@@ -114,7 +121,7 @@ def surface_labels(raster: SceneRaster, batch: MeshBatch, parallel: bool = False
     barycentric = np.empty((*shape, 3), np.float32)
     vertex, part = np.empty(shape, np.int32), np.empty(shape, np.uint8)
     canonical, normal = np.empty((*shape, 3), np.float32), np.empty((*shape, 3), np.float32)
-    kernel = _label_scenes_parallel if parallel else label_scenes
+    kernel = label_scenes_parallel if parallel else label_scenes
     attributes = _attributes(batch)
     kernel(raster.face, vertices, faces, cameras, *attributes, barycentric, vertex, part, canonical, normal)
     return SurfaceLabels(barycentric=barycentric, vertex=vertex, part=part, canonical=canonical, normal=normal)
@@ -148,7 +155,8 @@ def surface_labels_reference(raster: SceneRaster, batch: MeshBatch) -> SurfaceLa
         labels.barycentric[s, v, u] = weights
         labels.vertex[s, v, u] = body_vertex[corner[np.argmax(weights)]]
         labels.part[s, v, u] = part[corner[np.argmax(weights)]]
-        labels.canonical[s, v, u] = weights @ canonical[corner]
+        if labels.vertex[s, v, u] >= 0:
+            labels.canonical[s, v, u] = weights @ canonical[corner]
         if length > 0:
             labels.normal[s, v, u] = normal / length * (-1 if normal @ points[0] > 0 else 1)
     return labels
@@ -204,34 +212,3 @@ def _attributes(batch: MeshBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.ascontiguousarray(part, np.uint8),
         np.ascontiguousarray(canonical, np.float32),
     )
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _fill_scenes_parallel(vertices, faces, face_start, face_object, cameras, near, cull, depth, object_, face):
-    for s in numba.prange(cameras.shape[0]):
-        fill_scene(
-            vertices, faces, face_start[s], face_start[s + 1], face_object, cameras[s], near, cull,
-            depth[s], object_[s], face[s],
-        )  # fmt: skip
-
-
-@numba.njit(cache=True, nogil=True, parallel=True)
-def _label_scenes_parallel(
-    face,
-    vertices,
-    faces,
-    cameras,
-    body_vertex,
-    part,
-    canonical,
-    barycentric,
-    vertex,
-    pixel_part,
-    pixel_canonical,
-    normal,
-):
-    for s in numba.prange(cameras.shape[0]):
-        label_scene(
-            face[s], vertices, faces, cameras[s], body_vertex, part, canonical,
-            barycentric[s], vertex[s], pixel_part[s], pixel_canonical[s], normal[s],
-        )  # fmt: skip
