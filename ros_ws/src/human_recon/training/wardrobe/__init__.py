@@ -1,0 +1,1 @@
+"""Baking MakeHuman garments, shoes, hats and hair into a wardrobe for the open body."""
