@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 Vector = Sequence[float] | np.ndarray  # [3]
+Axes = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]  # rows of [3, 3]
 
 _SIDES = 10  # of a cylinder
 
@@ -45,14 +46,14 @@ class Parts:
         self._meshes: list[tuple[np.ndarray, np.ndarray]] = []
         self._mesh_boxes: list[tuple[float, ...]] = []
 
-    def _add(self, template: int, centre: Vector, size: Vector, axes: np.ndarray | None, taper: float) -> None:
+    def _add(self, template: int, centre: Vector, size: Vector, axes: np.ndarray | Axes | None, taper: float) -> None:
         self._templates.append(template)
         x, y, z = centre
         w, h, d = size
         if axes is None:
             self._rows.append((w, 0.0, 0.0, x, 0.0, h, 0.0, y, 0.0, 0.0, d, z, taper))
             return
-        a = axes.tolist()
+        a = axes.tolist() if isinstance(axes, np.ndarray) else axes
         self._rows.append(
             (
                 a[0][0] * w, a[0][1] * h, a[0][2] * d, x,
@@ -180,10 +181,12 @@ class Parts:
 def turned(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
     """[3, 3] turn about z by roll, then about x by pitch (> 0: the top comes forward), then about y by yaw."""
     cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (math.cos, math.sin))
-    return (
-        np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-        @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-        @ np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return np.array(
+        [
+            [cy * cr + sy * sp * sr, sy * sp * cr - cy * sr, sy * cp],
+            [cp * sr, cp * cr, -sp],
+            [cy * sp * sr - sy * cr, sy * sr + cy * sp * cr, cy * cp],
+        ]
     )
 
 
@@ -195,15 +198,13 @@ def join(solids: Sequence[Solid]) -> Solid:
     return parts.build()
 
 
-def _axes_along(x: float, y: float, z: float, length: float) -> np.ndarray:
+def _axes_along(x: float, y: float, z: float, length: float) -> Axes:
     """A frame whose y axis points along (x, y, z)."""
-    up = np.array([x, y, z]) / max(length, 1e-9)
-    side = np.array([up[1], -up[0], 0.0]) if abs(up[2]) < 0.9 else np.array([0.0, up[2], -up[1]])
-    side /= math.sqrt(side @ side)
-    ahead = np.array(
-        [side[1] * up[2] - side[2] * up[1], side[2] * up[0] - side[0] * up[2], side[0] * up[1] - side[1] * up[0]]
-    )
-    return np.stack([side, up, ahead], axis=1)
+    x, y, z = x / max(length, 1e-9), y / max(length, 1e-9), z / max(length, 1e-9)
+    a, b, c = (y, -x, 0.0) if abs(z) < 0.9 else (0.0, z, -y)
+    norm = math.sqrt(a * a + b * b + c * c)
+    a, b, c = a / norm, b / norm, c / norm
+    return ((a, x, b * z - c * y), (b, y, c * x - a * z), (c, z, a * y - b * x))
 
 
 @lru_cache(maxsize=64)

@@ -25,6 +25,7 @@ class Floor:
     def __init__(self, spheres: BodySpheres) -> None:
         self._part_start = spheres.part_start
         self._balls = np.empty((_MAX_PEOPLE, spheres.count, 4))
+        self._bounds = np.empty((_MAX_PEOPLE, len(spheres.part_start), 4))  # of each part and of all, see _bounds
         self._boxes = np.empty((_MAX_BOXES, 12))
         self.clear()
 
@@ -54,20 +55,21 @@ class Floor:
     ) -> float:
         """The smallest way >= ``start`` along ``direction`` after which nothing overlaps; inf beyond ``limit``."""
         return _slide(
-            balls, boxes, self.balls, self.boxes, self._part_start, direction[0], direction[1], start, limit, gap
-        )
+            balls, boxes, self.balls, self._bounds[: self.people], self.boxes, self._part_start,
+            direction[0], direction[1], start, limit, gap,
+        )  # fmt: skip
 
-    def slide_boxes(
-        self, boxes: np.ndarray, direction: tuple[float, float], start: float, limit: float
-    ) -> float:
+    def slide_boxes(self, boxes: np.ndarray, direction: tuple[float, float], start: float, limit: float) -> float:
         """:meth:`slide` for furniture alone."""
         return _slide(
-            _NOBODY, boxes, self.balls, self.boxes, self._part_start, direction[0], direction[1], start, limit, 0.0
-        )
+            _NOBODY, boxes, self.balls, self._bounds[: self.people], self.boxes, self._part_start,
+            direction[0], direction[1], start, limit, 0.0,
+        )  # fmt: skip
 
     def add_person(self, balls: np.ndarray) -> None:
         """Place a person for good."""
         self._balls[self.people] = balls
+        self._bounds[self.people] = _bounds(balls, self._part_start)
         self.people += 1
 
     def add_boxes(self, boxes: np.ndarray) -> None:
@@ -183,12 +185,13 @@ def _bounds(balls, part_start):
     """[25, 4]: a ball around the balls of each part, and around all of them."""
     parts = len(part_start) - 1
     bounds = np.zeros((parts + 1, 4))
+    bounds[:, 3] = -math.inf
     for p in range(parts + 1):
         first = part_start[p] if p < parts else 0
         last = min(part_start[p + 1], len(balls)) if p < parts else len(balls)
         if first >= last:
-            bounds[p, 3] = -math.inf
             continue
+        bounds[p, 3] = 0.0
         for c in range(3):
             bounds[p, c] = balls[first:last, c].mean()
         for i in range(first, last):
@@ -246,28 +249,59 @@ def _extents(box, dx, dz):
 
 
 @numba.njit(cache=True, nogil=True)
-def _slide(balls, boxes, others, fixed, part_start, dx, dz, start, limit, gap):
+def _around(box):
+    """Radius of the ball around a box."""
+    return math.sqrt(box[3] * box[3] + box[4] * box[4] + box[5] * box[5])
+
+
+@numba.njit(cache=True, nogil=True)
+def _slide(balls, boxes, others, bounds, fixed, part_start, dx, dz, start, limit, gap):
     parts = len(part_start) - 1
     own = _bounds(balls, part_start)
-    t = start
-    theirs = np.empty((len(others), parts + 1, 4))
-    for p in range(len(others)):
-        theirs[p] = _bounds(others[p], part_start)
     whole = own[parts]
+    # Where the mover is and how large, then those that its way comes near: few of many.
+    cx, cz, count = 0.0, 0.0, 0
+    for b in range(len(boxes)):
+        cx, cz, count = cx + boxes[b, 0], cz + boxes[b, 2], count + 1
+    if len(balls):
+        cx, cz, count = cx + whole[0], cz + whole[2], count + 1
+    cx, cz = cx / count, cz / count
+    radius = 0.0
+    if len(balls):
+        radius = math.hypot(whole[0] - cx, whole[2] - cz) + whole[3]
     own_extents = np.empty((len(boxes), 3))
     for b in range(len(boxes)):
         own_extents[b] = _extents(boxes[b], dx, dz)
-    fixed_extents = np.empty((len(fixed), 3))
+        radius = max(radius, math.hypot(boxes[b, 0] - cx, boxes[b, 2] - cz) + _around(boxes[b]))
+    near_people = np.empty(len(others), np.int64)
+    people = 0
+    for p in range(len(others)):
+        x, z = bounds[p, parts, 0] - cx, bounds[p, parts, 2] - cz
+        reach = radius + bounds[p, parts, 3] + abs(gap)
+        if abs(z * dx - x * dz) < reach and start - reach < x * dx + z * dz < limit + reach:
+            near_people[people] = p
+            people += 1
+    near = np.empty(len(fixed), np.int64)
+    extents = np.empty((len(fixed), 3))
+    number = 0
     for f in range(len(fixed)):
-        fixed_extents[f] = _extents(fixed[f], dx, dz)
+        x, z = fixed[f, 0] - cx, fixed[f, 2] - cz
+        reach = radius + _around(fixed[f])
+        if abs(z * dx - x * dz) < reach and start - reach < x * dx + z * dz < limit + reach:
+            near[number] = f
+            extents[number] = _extents(fixed[f], dx, dz)
+            number += 1
+
+    t = start
     around = np.empty(4)
     while t <= limit:
         before = t
-        for p in range(len(others)):
-            first, last = _meeting(whole, theirs[p, parts], dx, dz, gap)
+        for n in range(people):
+            p = near_people[n]
+            first, last = _meeting(whole, bounds[p, parts], dx, dz, gap)
             for i in range(parts if first < t < last else 0):
                 for k in range(parts):
-                    first, last = _meeting(own[i], theirs[p, k], dx, dz, gap)
+                    first, last = _meeting(own[i], bounds[p, k], dx, dz, gap)
                     if not first < t < last:
                         continue
                     for a in range(part_start[i], part_start[i + 1]):
@@ -277,28 +311,39 @@ def _slide(balls, boxes, others, fixed, part_start, dx, dz, start, limit, gap):
                                 t = last
             for b in range(len(boxes)):  # what comes along against those who are there: seen from the box
                 around[:3] = boxes[b, :3]
-                around[3] = math.sqrt(boxes[b, 3] ** 2 + boxes[b, 4] ** 2 + boxes[b, 5] ** 2)
-                first, last = _meeting(around, theirs[p, parts], dx, dz, 0.0)
+                around[3] = _around(boxes[b])
+                first, last = _meeting(around, bounds[p, parts], dx, dz, 0.0)
                 if not first < t < last:
                     continue
-                for k in range(len(balls)):
-                    first, last = _ball_box(others[p, k], boxes[b], -dx, -dz, 0.0)
-                    if first < t < last:
-                        t = last
-        for f in range(len(fixed)):
-            along, across, up = fixed_extents[f]
-            x, y, z = whole[0] - fixed[f, 0], whole[1] - fixed[f, 1], whole[2] - fixed[f, 2]
+                for part in range(parts):
+                    first, last = _meeting(around, bounds[p, part], dx, dz, 0.0)
+                    if not first < t < last:
+                        continue
+                    for k in range(part_start[part], part_start[part + 1]):
+                        first, last = _ball_box(others[p, k], boxes[b], -dx, -dz, 0.0)
+                        if first < t < last:
+                            t = last
+        for n in range(number):
+            box = fixed[near[n]]
+            along, across, up = extents[n]
+            x, y, z = whole[0] - box[0], whole[1] - box[1], whole[2] - box[2]
             if (
                 abs(z * dx - x * dz) < across + whole[3]
                 and abs(y) < up + whole[3]
                 and abs(x * dx + z * dz + t) < along + whole[3]
             ):
-                for i in range(len(balls)):
-                    first, last = _ball_box(balls[i], fixed[f], dx, dz, 0.0)
-                    if first < t < last:
-                        t = last
+                around[:3] = box[:3]
+                around[3] = _around(box)
+                for part in range(parts):
+                    first, last = _meeting(own[part], around, dx, dz, 0.0)
+                    if not first < t < last:
+                        continue
+                    for i in range(part_start[part], part_start[part + 1]):
+                        first, last = _ball_box(balls[i], box, dx, dz, 0.0)
+                        if first < t < last:
+                            t = last
             for b in range(len(boxes)):
-                x, y, z = boxes[b, 0] - fixed[f, 0], boxes[b, 1] - fixed[f, 1], boxes[b, 2] - fixed[f, 2]
+                x, y, z = boxes[b, 0] - box[0], boxes[b, 1] - box[1], boxes[b, 2] - box[2]
                 reach = along + own_extents[b, 0]
                 if (
                     abs(z * dx - x * dz) < across + own_extents[b, 1]

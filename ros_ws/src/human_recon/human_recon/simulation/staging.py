@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from human_recon.simulation.catalogue import Catalogue, Item
 from human_recon.simulation.dice import Dice
 from human_recon.simulation.holding import held_by, luggage_of
@@ -314,17 +314,37 @@ def _inside(room: Room, plan: list[float]) -> bool:
 
 def place(person: UnplacedPerson, yaw: float, shift: tuple[float, float, float]) -> Actor:
     """The person turned about the vertical through the origin, then shifted, with parameters that say the same."""
-    cosine, sine = math.cos(yaw), math.sin(yaw)
-    turn = np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
-    pose = person.pose.copy()
-    pose[0] = matrix_to_rotvec(turn @ rotvec_to_matrix(pose[0]))
-    transposed, offset = turn.T.astype(np.float32), np.array(shift, np.float32)
-    return Actor(
-        betas=person.betas,
-        pose=pose,
-        trans=turn @ (person.pelvis + person.trans) + shift - person.pelvis,
-        outfit=person.outfit,
-        surface=person.surface @ transposed + offset,
-        joints=person.joints @ transposed + offset,
-        activity=person.activity,
+    pose, trans, surface, joints = _place(
+        person.pose, person.pelvis, person.trans, person.surface, person.joints, yaw, *shift
     )
+    return Actor(person.betas, pose, trans, person.outfit, surface, joints, person.activity)
+
+
+@numba.njit(cache=True, nogil=True)
+def _place(pose, pelvis, trans, surface, joints, yaw, x, y, z):
+    cosine, sine = math.cos(yaw), math.sin(yaw)
+    # The root's quaternion after that of the yaw, (cos, 0, sin, 0) of half the angle.
+    angle = math.sqrt(pose[0, 0] ** 2 + pose[0, 1] ** 2 + pose[0, 2] ** 2)
+    share = math.sin(0.5 * angle) / angle if angle > 1e-9 else 0.5
+    a, b, c, d = math.cos(0.5 * angle), share * pose[0, 0], share * pose[0, 1], share * pose[0, 2]
+    p, q = math.cos(0.5 * yaw), math.sin(0.5 * yaw)
+    w, i, j, k = p * a - q * c, p * b + q * d, p * c + q * a, p * d - q * b
+    if w < 0.0:
+        w, i, j, k = -w, -i, -j, -k
+    length = math.sqrt(i * i + j * j + k * k)
+    factor = 2.0 * math.atan2(length, w) / length if length > 1e-9 else 2.0
+    turned = pose.copy()
+    turned[0, 0], turned[0, 1], turned[0, 2] = factor * i, factor * j, factor * k
+    # SMPL turns a body about its pelvis J: R x + ... = Y (R0 (x - J) + J + trans) + shift
+    u, v, h = pelvis[0] + trans[0], pelvis[2] + trans[2], trans[1] + y
+    moved = np.array([cosine * u + sine * v + x - pelvis[0], h, cosine * v - sine * u + z - pelvis[2]])
+    new_surface, new_joints = np.empty_like(surface), np.empty_like(joints)
+    for n in range(len(surface)):
+        u, v = surface[n, 0], surface[n, 2]
+        new_surface[n, 0], new_surface[n, 1] = cosine * u + sine * v + x, surface[n, 1] + y
+        new_surface[n, 2] = cosine * v - sine * u + z
+    for n in range(len(joints)):
+        u, v = joints[n, 0], joints[n, 2]
+        new_joints[n, 0], new_joints[n, 1] = cosine * u + sine * v + x, joints[n, 1] + y
+        new_joints[n, 2] = cosine * v - sine * u + z
+    return turned, moved, new_surface, new_joints
