@@ -193,8 +193,8 @@ FLOOR_KNEES_UP = {
     "right_leg": Leg(flexion=132, abduction=5, rotation=0, knee=100, ankle=12),
 }
 FLOOR_CROSSED = {
-    "left_leg": Leg(flexion=96, abduction=34, rotation=42, knee=118, ankle=20),
-    "right_leg": Leg(flexion=100, abduction=34, rotation=42, knee=108, ankle=20),
+    "left_leg": Leg(flexion=117, abduction=38, rotation=60, knee=125, ankle=20),
+    "right_leg": Leg(flexion=121, abduction=43, rotation=60, knee=139, ankle=20),
 }
 BENT_KNEES = {"left_leg": Leg(flexion=24, abduction=4, knee=34), "right_leg": Leg(flexion=20, abduction=4, knee=32)}
 
@@ -524,7 +524,7 @@ def _low() -> Iterator[KeyPose]:
             name, activity, Posture(trunk, left, right, **legs), **{"leg_freedom": 0.5, "trunk_freedom": 0.7, **more}
         )
 
-    on_crossed = replace(ON_THIGH, plane=-2, elevation=22, rotation=35, elbow=88)
+    on_crossed = replace(ON_THIGH, plane=-5, elevation=24, rotation=30, elbow=95)
     down = replace(REACHING_DOWN, plane=81, elevation=54)
     to_floor = replace(REACHING_DOWN, plane=75, elevation=73, rotation=18, elbow=12)
     on_knees = replace(FOREARM_ON_BAR, plane=62, elevation=63, rotation=28, elbow=95)
