@@ -18,6 +18,8 @@ from human_recon.cli.errors import CommandError
 
 COMMANDS = {
     "reconstruct": "find the people in a depth image, cloud or bag; write people.json, meshes and pictures",
+    "evaluate": "measure the pipeline on frames whose truth is known; write metrics.json and a report",
+    "bench": "measure how long the pipeline takes; write a JSON file",
     "demo": "render a small scene, run the perception node on it and show what it found",
     "play": "publish a bag's topics where `ros2 bag` is not installed",
 }

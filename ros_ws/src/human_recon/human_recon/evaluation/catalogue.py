@@ -1,0 +1,104 @@
+"""All metrics of a summary: name, unit, which way is better, and what it is in one line.
+
+The functions in :mod:`human_recon.evaluation.metrics` hold full definitions and sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["lower", "higher", "neither"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One line of a result table."""
+
+    name: str
+    group: str
+    title: str
+    unit: str  # mm, %, m/s², ms, per 100 frames, or empty for a count
+    better: Better
+    definition: str
+
+
+def _m(name: str, group: str, title: str, unit: str, better: Better, definition: str) -> Metric:
+    return Metric(name, group, title, unit, better, definition)
+
+
+_PEOPLE = "Finding people"
+_POSE = "Pose and surface of people found"
+_JOINTS = "Rates of joints"
+_TOGETHER = "People together"
+_PIXELS = "Pixels"
+_TRACKS = "Identity over time"
+_MOTION = "Motion"
+_TIME = "Time"
+
+METRICS: tuple[Metric, ...] = (
+    _m("precision", _PEOPLE, "Precision", "%", "higher", "predictions that are of somebody; of hidden people: ignored"),
+    _m("recall", _PEOPLE, "Recall", "%", "higher", "people in view who were found"),
+    _m("f1", _PEOPLE, "F1", "%", "higher", "harmonic mean of precision and recall"),
+    _m("false_per_frame", _PEOPLE, "False people per frame", "", "lower", "predictions of nobody"),
+    _m("mpjpe", _POSE, "MPJPE", "mm", "lower", "mean error of the 24 joints in the camera frame"),
+    _m("mpjpe_median", _POSE, "MPJPE, median person", "mm", "lower", "median over people of the same"),
+    _m("root_mpjpe", _POSE, "MPJPE, root-relative", "mm", "lower", "both pelvises in one place, the mean over all 24"),
+    _m("n_mpjpe", _POSE, "N-MPJPE", "mm", "lower", "root-relative after the best scale"),
+    _m("pa_mpjpe", _POSE, "PA-MPJPE", "mm", "lower", "after the best rotation, translation and scale"),
+    _m("pve", _POSE, "PVE", "mm", "lower", "mean error of corresponding vertices in the camera frame"),
+    _m("root_pve", _POSE, "PVE, root-relative", "mm", "lower", "both pelvises in one place"),
+    _m("pa_pve", _POSE, "PA-PVE", "mm", "lower", "after the best rotation, translation and scale"),
+    _m("pelvis", _POSE, "Pelvis error", "mm", "lower", "distance of the pelvis joints"),
+    _m("stature", _POSE, "Stature error", "mm", "lower", "absolute difference of the heights in the T pose"),
+    _m("reconstruction_to_scan_v2v", _POSE, "V2V to truth", "mm", "lower", "nearest true vertex to each vertex"),
+    _m("reconstruction_to_scan_v2s", _POSE, "V2S to truth", "mm", "lower", "nearest point of the true surface"),
+    _m("scan_to_reconstruction_v2v", _POSE, "V2V from truth", "mm", "lower", "nearest vertex to each true vertex"),
+    _m("scan_to_reconstruction_v2s", _POSE, "V2S from truth", "mm", "lower", "nearest point of the fitted surface"),
+    _m("sigma_coverage", _POSE, "Joints within the 90 % sphere", "%", "neither",
+       "errors at most 2.5 predicted standard deviations: 90 % when these are right"),
+    _m("pck_matched", _JOINTS, "3DPCK 150 mm, matched", "%", "higher", "root-relative joints within 150 mm"),
+    _m("pck_all", _JOINTS, "3DPCK 150 mm, all", "%", "higher", "the same; joints of missed people are wrong"),
+    _m("pck_auc_matched", _JOINTS, "3DPCK AUC, matched", "%", "higher", "mean of 3DPCK over 0 to 150 mm"),
+    _m("pck_auc_all", _JOINTS, "3DPCK AUC, all", "%", "higher", "the same; joints of missed people are wrong"),
+    _m("pck_absolute_all", _JOINTS, "3DPCK 150 mm, absolute, all", "%", "higher", "in the camera frame"),
+    _m("itop_map_matched", _JOINTS, "ITOP mAP 10 cm, matched", "%", "higher", "15 joints within 10 cm, absolute"),
+    _m("itop_map_all", _JOINTS, "ITOP mAP 10 cm, all", "%", "higher", "the same; joints of missed people are wrong"),
+    _m("depth_order", _TOGETHER, "Depth order", "%", "higher", "pairs of people found whose pelvises are in order"),
+    _m("depth_order_all", _TOGETHER, "Depth order, all", "%", "higher", "of all pairs; a missed person is wrong"),
+    _m("collisions", _TOGETHER, "Collisions", "per 100 frames", "lower", "pairs of bodies over 10 mm in each other"),
+    _m("penetration_mean", _TOGETHER, "Penetration, mean", "mm", "lower", "depth of those pairs"),
+    _m("penetration_max", _TOGETHER, "Penetration, deepest", "mm", "lower", "depth of the worst pair"),
+    _m("foreground_iou", _PIXELS, "Foreground IoU", "%", "higher", "pixels of people, summed over frames"),
+    _m("mask_iou_matched", _PIXELS, "Mask IoU, matched", "%", "higher", "per person; people found"),
+    _m("mask_iou_all", _PIXELS, "Mask IoU, all", "%", "higher", "per person; 0 for missed people"),
+    _m("part_accuracy", _PIXELS, "Body part accuracy", "%", "higher",
+       "pixels of people found that the fitted bodies cover with the right part"),
+    _m("part_accuracy_mean", _PIXELS, "Body part accuracy, mean of parts", "%", "higher", "the same, each part alike"),
+    _m("correspondence", _PIXELS, "Correspondence error", "mm", "lower",
+       "measured points: place on the fitted against place on the true surface, in the T pose"),
+    _m("correspondence_worst", _PIXELS, "Correspondence error, worst", "mm", "lower", "largest mean of one person"),
+    _m("left_right_confusion", _PIXELS, "Left/right confusion", "%", "lower", "points put on the body's other side"),
+    _m("front_back_confusion", _PIXELS, "Front/back confusion", "%", "lower", "points put on the body's other face"),
+    _m("hota", _TRACKS, "HOTA", "%", "higher", "detection and association, over 19 thresholds"),
+    _m("deta", _TRACKS, "DetA", "%", "higher", "HOTA's detection accuracy"),
+    _m("assa", _TRACKS, "AssA", "%", "higher", "HOTA's association accuracy"),
+    _m("mota", _TRACKS, "MOTA", "%", "higher", "1 - (missed + false + switches) / people"),
+    _m("idf1", _TRACKS, "IDF1", "%", "higher", "frames in which people have the track that is theirs"),
+    _m("id_switches", _TRACKS, "Identity switches", "", "lower", "a person's track is another than when last found"),
+    _m("acceleration_error", _MOTION, "Acceleration error", "mm/s²", "lower", "of the joints, at the frame rate"),
+    _m("jitter", _MOTION, "Acceleration, predicted", "mm/s²", "neither", "magnitude; compare with the next line"),
+    _m("jitter_true", _MOTION, "Acceleration, true", "mm/s²", "neither", "magnitude in the truth, same frames"),
+    _m("latency_median", _TIME, "Latency, median", "ms", "lower", "one frame through the pipeline"),
+    _m("latency_p95", _TIME, "Latency, 95 %", "ms", "lower", "19 of 20 frames are faster"),
+    _m("latency_p99", _TIME, "Latency, 99 %", "ms", "lower", "99 of 100 frames are faster"),
+    _m("latency_max", _TIME, "Latency, largest", "ms", "lower", ""),
+)  # fmt: skip
+
+BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
+
+# What breakdowns show.
+BREAKDOWN: tuple[str, ...] = (
+    "recall", "precision", "mpjpe", "root_mpjpe", "pa_mpjpe", "pve", "pck_matched", "pck_all", "itop_map_all",
+    "mask_iou_all", "correspondence",
+)  # fmt: skip

@@ -1,0 +1,87 @@
+"""What is measured in one frame: everything that a summary, a report or another program needs, without images.
+
+One record is one line of ``records.jsonl``. Lengths are metres, durations seconds, an unknown value is NaN (null in
+the file).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+CORRESPONDENCE_BIN = 0.01  # metres, of the histogram of correspondence errors
+CORRESPONDENCE_BINS = 51  # the last one holds all larger errors
+
+DECIMALS = 6  # a micrometre, a microsecond
+
+
+@dataclass(frozen=True)
+class PersonMeasures:
+    """A true person who had to be found."""
+
+    id: int
+    visibility: float  # in [0, 1]
+    distance: float  # metres from the camera to the pelvis
+    cut: bool  # the image border cuts the body
+    predicted: int | None  # id of the prediction; None when missed
+    # Metres, by name; empty when missed: mpjpe root_mpjpe pa_mpjpe n_mpjpe pelvis pve root_pve pa_pve stature, ...
+    errors: dict[str, float] = field(default_factory=dict)
+    joint_errors: list[float] = field(default_factory=list)  # [24] metres, absolute; empty when missed
+    root_joint_errors: list[float] = field(default_factory=list)  # [24] metres, relative to the pelvis
+    mask_iou: float = math.nan  # 0 when missed; NaN when masks are unknown
+    sigma: list[float] = field(default_factory=list)  # [24] metres, the standard deviation that was predicted
+    acceleration: dict[str, float] = field(default_factory=dict)  # m/s^2: error, predicted, true
+
+
+@dataclass(frozen=True)
+class FrameMeasures:
+    """One frame."""
+
+    sequence: int
+    index: int  # in the sequence
+    stamp_ns: int
+    seconds: float  # that the pipeline took
+    timings: dict[str, float]  # of its stages
+    people: list[PersonMeasures]
+    false: list[float]  # confidences of predictions of nobody
+    ignored: int  # predictions of hidden people
+    depth_order: tuple[int, int, int]  # pairs in the right order, pairs of people found, pairs of people to be found
+    predicted_people: int
+    penetrations: list[float]  # metres, of each pair of predicted bodies that are inside each other
+    foreground: tuple[int, int] | None  # pixels in both masks, in either; None when unknown
+    parts: dict[str, list[int]] | None  # "right", "all": pixels per true part; None when not predicted or unknown
+    # Points of people found by correspondence error: bins of 1 cm, the last one 50 cm and more; None when unknown
+    correspondence_histogram: list[int] | None
+    # True and predicted people that count (hidden ones and predictions of them left out), and their distances.
+    true_ids: list[int] = field(default_factory=list)
+    predicted_ids: list[int] = field(default_factory=list)
+    distances: list[list[float]] = field(default_factory=list)  # [true][predicted] metres
+
+
+def to_line(record: FrameMeasures) -> str:
+    """The record as one line of JSON, without the line's end."""
+    return json.dumps(plain(asdict(record)), allow_nan=False, separators=(",", ":"))
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON has it: floats rounded, NaN and infinity as null, tuples as lists, numpy numbers as numbers."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return round(value, DECIMALS) if math.isfinite(value) else None
+    return value
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a ``records.jsonl`` as dictionaries."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
