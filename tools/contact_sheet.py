@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT / "ros_ws/src/human_recon"))
 from human_recon.body.parts import part_colors  # noqa: E402
 from human_recon.io import read_frames  # noqa: E402
 from human_recon.simulation.assets import Assets  # noqa: E402
-from human_recon.simulation.rendering import FIRST_THING, NO_PART  # noqa: E402
+from human_recon.simulation.rendering import FIRST_THING  # noqa: E402
+from human_recon.simulation.surface_lookup import NO_PART  # noqa: E402
 from human_recon.simulation.world import Sample, World, WorldConfig  # noqa: E402
 from human_recon.visualization import depth_to_color  # noqa: E402
 

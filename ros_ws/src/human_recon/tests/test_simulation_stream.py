@@ -16,12 +16,20 @@ from human_recon.body.model import BodyModel
 from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.imperfect_mask import imperfect_mask
-from human_recon.simulation.stream import MAX_PEOPLE, CropBatch, CropMaker, FrameBatch, FrameMaker, StreamConfig, stream
-from human_recon.simulation.world import WorldConfig
+from human_recon.simulation.stream import (
+    CROP_WORLD,
+    MAX_PEOPLE,
+    CropBatch,
+    CropMaker,
+    FrameBatch,
+    FrameMaker,
+    StreamConfig,
+    stream,
+)
 
 NOTHING = Assets()  # no recorded motion, no wardrobe: what every machine has
 FRAMES = FrameMaker(StreamConfig(seed=3, batch=6), NOTHING)
-CROPS = CropMaker(StreamConfig(seed=3, batch=6, world=WorldConfig(size=(320, 240))), NOTHING)
+CROPS = CropMaker(StreamConfig(seed=3, batch=6, world=CROP_WORLD), NOTHING)
 
 
 def take(maker: FrameMaker | CropMaker, count: int, **options: int) -> list:

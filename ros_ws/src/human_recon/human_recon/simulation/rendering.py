@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numba
@@ -20,11 +21,13 @@ from human_recon.geometry.rasterizer_kernels import fill_mesh
 from human_recon.geometry.scene_rasterizer import MeshBatch, rasterize_scenes, surface_labels
 from human_recon.ground_truth import TrueFrame, TruePerson
 from human_recon.simulation.scene import Actor, Scene, View
+from human_recon.simulation.surface_lookup import SurfaceLookup
 
 FIRST_THING = 1000  # object indices: people from 0, things from here
-NO_PART = 255
 NO_MATERIAL = 255  # of things and of nothing
 _SILHOUETTE = 64  # pixels, longest side of the picture in which a whole silhouette is measured
+
+_lookup_of = lru_cache(maxsize=2)(SurfaceLookup.build)  # by body
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ class Rendering:
     depth: np.ndarray  # [H, W] float32, metres along z, 0 = nothing
     object: np.ndarray  # [H, W] int32, actor's index, FIRST_THING + thing's index, -1 = nothing
     vertex: np.ndarray  # [H, W] int32, the body's vertex nearest to what is seen, -1 = no person
-    part: np.ndarray  # [H, W] uint8, joint of the body part, NO_PART = no person
+    part: np.ndarray  # [H, W] uint8, joint of the body part, 255 = no person
     canonical: np.ndarray  # [H, W, 3] float32, point of the body's template (T pose, mean shape), 0 = no person
     normal: np.ndarray  # [H, W, 3] float32, unit normal towards the camera, 0 = nothing
     material: np.ndarray  # [H, W] uint8, outfit.Material, NO_MATERIAL = no person
@@ -49,8 +52,10 @@ def render(scene: Scene, view: View, body: BodyModel) -> Rendering:
     batch, materials = _pack(scene, view)
     raster = rasterize_scenes(batch)
     labels = surface_labels(raster, batch)
-    seen = raster.object[0]
-    pixels = np.bincount(seen[(seen >= 0) & (seen < FIRST_THING)], minlength=len(actors))
+    seen, canonical = raster.object[0], labels.canonical[0]
+    on_person = (seen >= 0) & (seen < FIRST_THING)
+    pixels = np.bincount(seen[on_person], minlength=len(actors))
+    vertex, part = _lookup_of(body).label(canonical, on_person)
     rotation, translation = view.world_to_camera[:, :3], view.world_to_camera[:, 3]
     visibility = np.zeros(len(actors), np.float32)
     joints = np.zeros((len(actors), 24, 3), np.float32)
@@ -65,9 +70,9 @@ def render(scene: Scene, view: View, body: BodyModel) -> Rendering:
     return Rendering(
         depth=raster.depth[0],
         object=seen,
-        vertex=labels.vertex[0],
-        part=labels.part[0],
-        canonical=labels.canonical[0],
+        vertex=vertex,
+        part=part,
+        canonical=canonical,
         normal=labels.normal[0],
         material=materials[raster.face[0]],  # face -1, nothing, is the last entry
         states=tuple(camera_state(actor, view.world_to_camera, body) for actor in actors),
@@ -132,47 +137,57 @@ def true_frame(
 def _pack(scene: Scene, view: View) -> tuple[MeshBatch, np.ndarray]:
     """All meshes in the camera frame as one batch, people first, and the material of each face and of nothing."""
     actors, things = scene.actors, scene.things
-    surfaces = [actor.surface for actor in actors] + [thing.vertices for thing in things]
-    triangles = [actor.outfit.faces for actor in actors] + [thing.faces for thing in things]
-    vertex_count = [len(surface) for surface in surfaces]
-    face_count = [len(faces) for faces in triangles]
-    people, total = sum(vertex_count[: len(actors)]), sum(vertex_count)
+    meshes = [(actor.surface, actor.outfit.faces) for actor in actors]
+    meshes += [(thing.vertices, thing.faces) for thing in things]
+    if meshes:
+        vertices = np.concatenate([surface for surface, _ in meshes])
+        faces = np.concatenate([triangles for _, triangles in meshes])
+    else:
+        vertices, faces = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
+    counts = np.array([(len(surface), len(triangles)) for surface, triangles in meshes], np.int64).reshape(-1, 2)
+    face_object = np.empty(len(faces), np.int32)
+    _arrange(vertices, view.world_to_camera, faces, face_object, counts, len(actors))
 
-    vertices = np.empty((total, 3), np.float32)
-    body_vertex, part = np.full(total, -1, np.int32), np.full(total, NO_PART, np.uint8)
-    canonical = np.zeros((total, 3), np.float32)
-    if surfaces:
-        rotation = np.ascontiguousarray(view.world_to_camera[:, :3].T, np.float32)
-        np.matmul(np.concatenate(surfaces), rotation, out=vertices)
-        vertices += view.world_to_camera[:, 3].astype(np.float32)
-    if actors:
-        np.concatenate([actor.outfit.body_vertex for actor in actors], out=body_vertex[:people])
-        np.concatenate([actor.outfit.part for actor in actors], out=part[:people])
-        np.concatenate([actor.outfit.canonical for actor in actors], out=canonical[:people])
-    objects = [*range(len(actors)), *range(FIRST_THING, FIRST_THING + len(things))]
-    first_vertex = np.cumsum([0, *vertex_count[:-1]]) if surfaces else np.zeros(0, np.int64)
-    faces = np.concatenate(triangles) if surfaces else np.zeros((0, 3), np.int32)
-    faces = faces + np.repeat(first_vertex, face_count).astype(np.int32)[:, None]
+    canonical, body_vertex = np.zeros((len(vertices), 3), np.float32), np.full(len(vertices), -1, np.int32)
     materials = np.full(len(faces) + 1, NO_MATERIAL, np.uint8)
-    first = 0
-    for actor in actors:
-        materials[first : first + len(actor.outfit.faces)] = actor.outfit.material[actor.outfit.faces[:, 0]]
-        first += len(actor.outfit.faces)
+    if actors:
+        of_people = counts[: len(actors)].sum(axis=0)
+        np.concatenate([actor.outfit.canonical for actor in actors], out=canonical[: of_people[0]])
+        np.concatenate([actor.outfit.body_vertex for actor in actors], out=body_vertex[: of_people[0]])
+        np.concatenate([actor.outfit.face_material for actor in actors], out=materials[: of_people[1]])
     camera = view.intrinsics
     return (
         MeshBatch(
             vertices=vertices,
             faces=faces,
             face_start=np.array([0, len(faces)], np.int64),
-            face_object=np.repeat(np.array(objects, np.int32), face_count),
+            face_object=face_object,
             cameras=np.array([[camera.fx, camera.fy, camera.cx, camera.cy]]),
             size=(camera.height, camera.width),
             body_vertex=body_vertex,
-            part=part,
             canonical=canonical,
         ),
         materials,
     )
+
+
+@numba.njit(cache=True, nogil=True)
+def _arrange(vertices, world_to_camera, faces, face_object, counts, people):
+    """In place: vertices into the camera frame, each mesh's faces to where its vertices are; objects of the faces."""
+    m = world_to_camera
+    for i in range(len(vertices)):
+        x, y, z = float(vertices[i, 0]), float(vertices[i, 1]), float(vertices[i, 2])
+        for c in range(3):
+            vertices[i, c] = m[c, 0] * x + m[c, 1] * y + m[c, 2] * z + m[c, 3]
+    vertex, face = 0, 0
+    for mesh in range(len(counts)):
+        number = mesh if mesh < people else FIRST_THING + mesh - people
+        for f in range(face, face + counts[mesh, 1]):
+            face_object[f] = number
+            for c in range(3):
+                faces[f, c] += vertex
+        vertex += counts[mesh, 0]
+        face += counts[mesh, 1]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -10,10 +10,11 @@ import multiprocessing
 import queue
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from multiprocessing.queues import Queue
 from typing import Protocol, TypeVar
 
+import numba
 import numpy as np
 
 from human_recon.body.model import BodyModel
@@ -22,7 +23,9 @@ from human_recon.perception.crops import SIZE, WINDOW, CropCamera, crop_lookup, 
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.imperfect_mask import imperfect_mask
 from human_recon.simulation.randomness import generator
-from human_recon.simulation.rendering import FIRST_THING, NO_PART, turned_rotvec
+from human_recon.simulation.rendering import FIRST_THING, turned_rotvec
+from human_recon.simulation.staging import SceneConfig
+from human_recon.simulation.surface_lookup import NO_PART
 from human_recon.simulation.world import Sample, World, WorldConfig
 
 MAX_PEOPLE = 8  # rows for people in a batch; SceneConfig draws no more
@@ -37,8 +40,8 @@ class FrameBatch:
     person: np.ndarray  # [B, H, W] int8, row of the person seen, -1 = nobody
     part: np.ndarray  # [B, H, W] uint8, joint of the body part, 255 = nobody
     vertex: np.ndarray  # [B, H, W] int16, nearest vertex of the body, -1 = nobody
-    canonical: np.ndarray  # [B, H, W, 3] float16, point of the body's template, metres
-    normal: np.ndarray  # [B, H, W, 3] float16, unit normal, camera frame
+    canonical: np.ndarray  # [B, H, W, 3] float32, point of the body's template, metres
+    normal: np.ndarray  # [B, H, W, 3] float32, unit normal, camera frame
     count: np.ndarray  # [B] int32, number of people in the scene
     betas: np.ndarray  # [B, P, 10] float32
     pose: np.ndarray  # [B, P, 24, 3] float32, axis-angle, camera frame
@@ -56,7 +59,7 @@ class CropBatch:
     mask: np.ndarray  # [B, S, S] bool, this person
     part: np.ndarray  # [B, S, S] uint8, body part of whoever is seen, 255 = nobody
     vertex: np.ndarray  # [B, S, S] int16, vertex of whoever is seen, -1 = nobody
-    canonical: np.ndarray  # [B, S, S, 3] float16, point of the template of whoever is seen
+    canonical: np.ndarray  # [B, S, S, 3] float32, point of the template of whoever is seen
     betas: np.ndarray  # [B, 10] float32
     pose: np.ndarray  # [B, 24, 3] float32, axis-angle; pose[:, 0] in the crop's axes
     trans: np.ndarray  # [B, 3] float32, SMPL's translation in the crop frame
@@ -67,13 +70,18 @@ class CropBatch:
     rotation: np.ndarray  # [B, 3, 3] float32, camera's axes -> crop's
 
 
+FRAME_WORLD = WorldConfig(size=(160, 120))
+# Crops are cut from images at a camera's resolution or half of it; scenes without people give none.
+CROP_WORLD = WorldConfig(size=(320, 240), scene=SceneConfig(people=(0.0, 0.15, 0.2, 0.2, 0.15, 0.1, 0.08, 0.07, 0.05)))
+
+
 @dataclass(frozen=True)
 class StreamConfig:
     """What a stream delivers."""
 
     seed: int = 0
     batch: int = 32  # frames or crops
-    world: WorldConfig = field(default_factory=WorldConfig)
+    world: WorldConfig = FRAME_WORLD
     crop_size: int = SIZE  # pixels
     min_visibility: float = 0.1  # people less visible get no crop of their own
     centre_jitter: float = 0.08  # metres, one standard deviation: how far off the detector's centre is
@@ -201,8 +209,8 @@ class _FrameWorld:
             person=np.empty((size, height, width), np.int8),
             part=np.empty((size, height, width), np.uint8),
             vertex=np.empty((size, height, width), np.int16),
-            canonical=np.empty((size, height, width, 3), np.float16),
-            normal=np.empty((size, height, width, 3), np.float16),
+            canonical=np.empty((size, height, width, 3), np.float32),
+            normal=np.empty((size, height, width, 3), np.float32),
             count=np.empty(size, np.int32),
             betas=np.zeros((size, MAX_PEOPLE, 10), np.float32),
             pose=np.zeros((size, MAX_PEOPLE, 24, 3), np.float32),
@@ -264,23 +272,26 @@ def _crop(
     camera = CropCamera.towards(centre, WINDOW, size)
     lookup = crop_lookup(camera, intrinsics)
     points = crop_points(sample.depth, lookup, camera, intrinsics)
-    outside = points[3] == 0.0  # also where the sensor has no reading: nothing can be said there
     mask = rendering.object == person
     others = (rendering.object < FIRST_THING) & (rendering.object >= 0) & ~mask
     prompt = imperfect_mask(mask, others, generator(key, 0, "mask"))
+    shape = (size, size)
+    row = {
+        "points": points,
+        "prompt": np.empty(shape, np.float32),
+        "mask": np.empty(shape, bool),
+        "part": np.empty(shape, np.uint8),
+        "vertex": np.empty(shape, np.int16),
+        "canonical": np.empty((*shape, 3), np.float32),
+    }
+    _gather(
+        lookup, points[3], prompt, rendering.object, person, rendering.part, rendering.vertex, rendering.canonical,
+        row["prompt"], row["mask"], row["part"], row["vertex"], row["canonical"],
+    )  # fmt: skip
     pose = state.pose.copy()
     pose[0] = turned_rotvec(camera.rotation, state.pose[0])
     pelvis = body.j_template[0] + body.j_shapedirs[0] @ state.betas
-    part, vertex = rendering.part.ravel()[lookup], rendering.vertex.ravel()[lookup]
-    canonical = rendering.canonical.reshape(-1, 3)[lookup].astype(np.float16)
-    part[outside], vertex[outside], canonical[outside] = NO_PART, -1, 0.0
-    return {
-        "points": points,
-        "prompt": np.where(lookup >= 0, prompt.ravel()[lookup], 0.0).astype(np.float32),
-        "mask": mask.ravel()[lookup] & ~outside,
-        "part": part,
-        "vertex": vertex.astype(np.int16),
-        "canonical": canonical,
+    return row | {
         "betas": state.betas.astype(np.float32),
         "pose": pose.astype(np.float32),
         "trans": (camera.to_crop(state.trans + pelvis) - pelvis).astype(np.float32),
@@ -290,3 +301,30 @@ def _crop(
         "centre": centre.astype(np.float32),
         "rotation": camera.rotation.astype(np.float32),
     }
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather(
+    lookup, valid, prompt, objects, person, parts, vertices, canonical,
+    crop_prompt, crop_mask, crop_part, crop_vertex, crop_canonical,
+):  # fmt: skip
+    """Labels of the image at the crop's pixels; none where the sensor has no reading: nothing can be said there."""
+    width = objects.shape[1]
+    for y in range(lookup.shape[0]):
+        for x in range(lookup.shape[1]):
+            index = lookup[y, x]
+            v = index // width
+            u = index - v * width
+            crop_prompt[y, x] = prompt[v, u] if index >= 0 else np.float32(0.0)
+            if valid[y, x] > 0:
+                crop_mask[y, x] = objects[v, u] == person
+                crop_part[y, x] = parts[v, u]
+                crop_vertex[y, x] = vertices[v, u]
+                for c in range(3):
+                    crop_canonical[y, x, c] = canonical[v, u, c]
+            else:
+                crop_mask[y, x] = False
+                crop_part[y, x] = NO_PART
+                crop_vertex[y, x] = -1
+                for c in range(3):
+                    crop_canonical[y, x, c] = 0.0
