@@ -23,7 +23,7 @@ import numpy as np
 from human_recon.simulation.randomness import hash_bits, hash_uniform
 
 _MASK = (1 << 64) - 1
-_ROW = 1 << 20  # lattice rows are this far apart in the counter: no image has more cells in a row
+LATTICE_ROW = 1 << 20  # lattice rows are this far apart in the counter: no image has more cells in a row
 
 
 def subkey(key: int, purpose: int) -> np.uint64:
@@ -71,7 +71,7 @@ def normal_lattice(key, rows, columns):
     lattice = np.empty((rows, columns))
     for i in range(rows):
         for j in range(columns):
-            lattice[i, j] = normal_of_52_bits(hash_bits(key, i * _ROW + j))
+            lattice[i, j] = normal_of_52_bits(hash_bits(key, i * LATTICE_ROW + j))
     return lattice
 
 
@@ -98,7 +98,7 @@ def brick_rows(key, rows):
 @numba.njit(cache=True, nogil=True, inline="always")
 def brick_bits(key, i, j):
     """The 53 bits of brick (i, j)."""
-    return hash_bits(key, i * _ROW + j)
+    return hash_bits(key, i * LATTICE_ROW + j)
 
 
 def normals_reference(key: np.uint64, counter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +121,7 @@ def bits_reference(key: np.uint64, counter: np.ndarray) -> np.ndarray:
 def lattice_reference(key: np.uint64, rows: int, columns: int) -> np.ndarray:
     """:func:`normal_lattice` in plain numpy."""
     i, j = np.mgrid[0:rows, 0:columns]
-    return normals_reference(key, i * _ROW + j)[1]
+    return normals_reference(key, i * LATTICE_ROW + j)[1]
 
 
 def interpolate_reference(lattice: np.ndarray, vertical: Axis, horizontal: Axis) -> np.ndarray:
@@ -139,4 +139,4 @@ def bricks_reference(key: np.uint64, size: tuple[int, int], stride: float, pitch
     shift = bits_reference(key, rows) * (1.0 / 9007199254740992.0)
     horizontal = ((np.arange(size[1]) + 0.5) * stride - 0.5) / pitch + 1.0
     j = np.floor(horizontal[None] + shift[i][:, None]).astype(np.int64)
-    return bits_reference(key, i[:, None] * _ROW + j)
+    return bits_reference(key, i[:, None] * LATTICE_ROW + j)

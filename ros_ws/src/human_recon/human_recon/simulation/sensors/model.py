@@ -29,7 +29,7 @@ class SensorModel:
     steps). Without one, each frame is that of another unit with the same parameters.
     """
 
-    name: str
+    name: str  # of the camera preset
     parameters: StructuredLight | Stereo | TimeOfFlight | None  # None: a faultless camera
     near: float  # metres
     far: float  # metres
@@ -102,9 +102,24 @@ class SensorModel:
             measure_phase = phase.measure_reference if reference else phase.measure
             return measure_phase(depth, normal, surface, camera, stride, key, table, time_of_flight)
         steps = float(subkey(unit, 102)) / 2.0**64
-        triangulating = self.parameters.kernel(intrinsics.fx * stride, self.near, self.far, steps, switches)
+        frame = self._frame(intrinsics, stride)
+        focal = intrinsics.fx * stride
+        if isinstance(self.parameters, StructuredLight):
+            triangulating = self.parameters.kernel(focal, frame, self.near, steps, switches)
+        else:
+            triangulating = self.parameters.kernel(focal, frame, self.near, self.far, steps, switches)
         measure_disparity = triangulation.measure_reference if reference else triangulation.measure
         return measure_disparity(depth, normal, surface, camera, stride, key, table, triangulating)
+
+    def _frame(self, intrinsics: CameraIntrinsics, stride: float) -> tuple[float, float, float, float]:
+        """First and last column, first and last row of the whole sensor in native pixels of the rendered image.
+
+        What is rendered may be a part of the sensor's image; the principal point tells which.
+        """
+        sensor = PRESETS[self.name].intrinsics
+        x = (intrinsics.cx + 0.5) * stride - 0.5 - sensor.cx
+        y = (intrinsics.cy + 0.5) * stride - 0.5 - sensor.cy
+        return x, x + sensor.width - 1.0, y, y + sensor.height - 1.0
 
 
 # Registered depth is seen from the colour camera, 25 mm from the infrared camera towards the projector (Konolige and
@@ -114,7 +129,7 @@ _KINECT = StructuredLight(color_offset=0.025, focal_ratio=580.7 / 525.0, margins
 # Pitch and range as in the data sheets; distances between the cameras: Intel, "D400 series product family datasheet";
 # Luxonis, "OAK-D"; Stereolabs, "ZED 2 datasheet".
 _PASSIVE_TEXTURE = Stereo(
-    baseline=0.075, sigma=0.15, step=0.125, reach=25.0, cloud_sigma=1.6, blob=7.0, outliers=0.08, smooth=3.0
+    baseline=0.075, sigma=0.15, step=0.125, reach=25.0, cloud_sigma=1.6, blob=(7.0, 7.0), outliers=0.08, smooth=3.0
 )
 _PARAMETERS: dict[str, StructuredLight | Stereo | TimeOfFlight | None] = {
     "kinect_v1": _KINECT,

@@ -31,11 +31,12 @@ class Stereo:
     sigma: float = 0.08  # pixels
     step: float = 1.0 / 32.0  # pixels (Grunnet-Jepsen et al., "Subpixel linearity improvement", Intel 2019)
     correlated: float = 0.95  # share of the noise's variance
-    blob: float = 6.0  # pixels: matching windows of 7 to 11 pixels overlap
+    blob: tuple[float, float] = (6.0, 6.0)  # pixels: matching windows of 7 to 11 pixels overlap
     grazing: float = 0.3
+    fill: float = 2.5  # pixels
     brick: float = 6.0  # pixels
-    jitter: float = 2.5  # pixels
-    fatten: float = 0.75  # share of bricks in which the nearer surface wins: edge fattening
+    warp: float = 8.0  # pixels
+    jitter: float = 3.5  # pixels
     smooth: float = 3.0  # pixels
     edge: float = 1.0  # pixels of disparity
     reach: float = 16.0  # metres at which a white wall is just matched; a pattern fades as structured light's does
@@ -59,15 +60,23 @@ class Stereo:
             smooth=self.smooth * rng.uniform(0.5, 1.5),
         )
 
-    def kernel(self, focal: float, near: float, far: float, phase: float, on: SensorSwitches) -> Triangulation:
-        """The compiled pass's parameters; ``focal`` in native pixels."""
+    def kernel(
+        self,
+        focal: float,  # native pixels
+        frame: tuple[float, float, float, float],  # first and last column, first and last row of the sensor's image
+        near: float,
+        far: float,
+        phase: float,
+        on: SensorSwitches,
+    ) -> Triangulation:
+        """The compiled pass's parameters."""
         sigma = self.sigma if on.noise else 0.0
         right_camera = focal * self.baseline
         return Triangulation(
             projector=0.0,
             camera=right_camera,
             shadow=on.shadow,
-            margins=(0.0, -math.inf, -math.inf, -math.inf),
+            limits=(frame[0], math.inf, -math.inf, math.inf),
             limit_camera=on.border,
             disparity=right_camera,
             step=self.step if on.quantisation else 0.0,
@@ -81,9 +90,11 @@ class Stereo:
             grazing=self.grazing,
             band=0.0,
             band_width=1.0,
+            fill=self.fill if on.edges else 0.0,
             brick=self.brick,
+            warp=self.warp,
             jitter=self.jitter if on.edges else 0.0,
-            fatten=self.fatten,
+            fatten=True,  # windows, and smoothness terms, prefer the surface with the stronger outline
             smooth=self.smooth if on.smoothing else 0.0,
             edge=self.edge,
             reach=self.reach if on.dropouts else math.inf,

@@ -35,21 +35,23 @@ class StructuredLight:
     color_offset: float = 0.0  # metres, infrared camera to the camera whose image the depth is registered to
     focal_ratio: float = 1.0  # focal length of the infrared image over that of the delivered image
     step: float = 0.125  # pixels of the infrared image (Khoshelham and Elberink 2012; Landau et al. 2016)
-    sigma: float = 0.05  # pixels, before rounding to steps; with them 0.062, Khoshelham and Elberink's half step
+    sigma: float = 0.054  # pixels, before rounding to steps; with them 0.062, Khoshelham and Elberink's half step
     correlated: float = 0.9  # share of the noise's variance that is correlated; real frames
-    blob: float = 3.5  # pixels, cell of the correlated noise; autocorrelation of residuals on the real frames
+    blob: tuple[float, float] = (4.1, 5.8)  # pixels, cell of the correlated noise: autocorrelation on the real frames
     grazing: float = 0.2  # growth of the noise with 1 / cos(incidence) - 1: Nguyen et al. 2012, figure 3, by eye
     band: float = 0.0  # pixels of disparity: saw-tooth over the columns, in some units (real frame: 0.08)
     band_width: float = 64.0  # pixels of the infrared image; real frame
-    brick: float = 4.0  # pixels; borders on the real frames
-    jitter: float = 2.0  # pixels, half of a small correlation window; borders on the real frames
-    fatten: float = 0.5  # share of bricks in which the nearer surface wins
+    fill: float = 2.0  # pixels; gaps beside people on the real frames
+    brick: float = 4.0  # pixels; holes on the real frames
+    warp: float = 6.0  # pixels; outlines on the real frames
+    jitter: float = 2.0  # pixels, less than half of the 9-pixel correlation window; outlines on the real frames
     smooth: float = 2.0  # pixels
     edge: float = 0.6  # pixels of disparity: less than that is one surface to the window
-    reach: float = 14.0  # metres; a white wall is seen at 9.5 m on the real frames, and limited by noise in signal
-    cloud: float = 24.0  # pixels, size of patches of weaker signal; hair on the real frames
-    cloud_sigma: float = 0.5
-    ragged_sigma: float = 0.35
+    reach: float = 18.0  # metres; a white wall is seen at 9.5 m on the real frames, and limited by noise in signal
+    cloud: float = 16.0  # pixels, size of patches of weaker signal; hair on the real frames
+    cloud_sigma: float = 0.7
+    ragged_sigma: float = 0.1
+    farthest: float = 10.0  # metres: real frames end at 9.8; OpenNI's driver reports at most 10
     holes: float = 0.0003  # share of bricks; real frames
     margins: tuple[float, float, float, float] = (0.0, 8.0, 0.0, 0.0)  # left, right, top, bottom pixels: half of the
     # correlation window that the hardware never fills (Konolige and Mihelich, "Technical description of Kinect
@@ -72,30 +74,40 @@ class StructuredLight:
             margins=(left + moved[0], right - moved[0], top + moved[1], bottom - moved[1]),
         )
 
-    def kernel(self, focal: float, near: float, far: float, phase: float, on: SensorSwitches) -> Triangulation:
-        """The compiled pass's parameters; ``focal`` in native pixels of the delivered image."""
+    def kernel(
+        self,
+        focal: float,  # native pixels of the delivered image
+        frame: tuple[float, float, float, float],  # first and last column, first and last row of the sensor's image
+        near: float,
+        phase: float,
+        on: SensorSwitches,
+    ) -> Triangulation:
+        """The compiled pass's parameters."""
+        left, right, top, bottom = self.margins
         sigma = self.sigma if on.noise else 0.0
         return Triangulation(
             projector=focal * (self.baseline - self.color_offset),
             camera=-focal * self.color_offset,
             shadow=on.shadow,
-            margins=self.margins,
+            limits=(frame[0] + left, frame[1] - right, frame[2] + top, frame[3] - bottom),
             limit_camera=on.border,
             disparity=focal * self.focal_ratio * self.baseline,
             step=self.step if on.quantisation else 0.0,
             phase=phase,
             rounding=self.rounding if on.rounding else 0.0,
             near=near if on.range_limits else 0.0,
-            far=far if on.range_limits else math.inf,
+            far=self.farthest if on.range_limits else math.inf,
             blob=self.blob,
             blob_sigma=sigma * math.sqrt(self.correlated),
             pixel_sigma=sigma * math.sqrt(1.0 - self.correlated),
             grazing=self.grazing,
             band=self.band if on.bias else 0.0,
             band_width=self.band_width / self.focal_ratio,
+            fill=self.fill if on.edges else 0.0,
             brick=self.brick,
+            warp=self.warp,
             jitter=self.jitter if on.edges else 0.0,
-            fatten=self.fatten,
+            fatten=False,
             smooth=self.smooth if on.smoothing else 0.0,
             edge=self.edge,
             reach=self.reach if on.dropouts else math.inf,

@@ -31,13 +31,13 @@ class Reflectance:
     """
 
     skin: float = 0.6
-    hair: float = 0.05
+    hair: float = 0.07
     cloth: float = 0.6
     shoes: float = 0.3
     hat: float = 0.5
     thing: float = 0.6
     spread_person: float = 0.5  # standard deviation of the logarithm between people
-    spread_hair: float = 0.8
+    spread_hair: float = 1.0
     spread_thing: float = 0.6
     absorbing_things: float = 0.08  # share of things that send almost nothing back: screens, glossy black, mirrors
     absorbing: float = 0.01

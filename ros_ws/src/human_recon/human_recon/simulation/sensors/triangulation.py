@@ -4,14 +4,14 @@ Three steps per row and pixel, all in native pixels (``stride`` of them per rend
 
 1. *Seen?* A surface must be lit by the projector and seen by the other camera: each is a pinhole moved along x by o, in
    whose image a pixel at column u and depth z lies at u - f o / z. What lies behind something nearer there is hidden:
-   to the left of an object for o > 0, over f o (1 / z_near - 1 / z_far) pixels. Outside of the other camera's image
-   there is no reading either.
+   to the left of an object for o > 0, over f o (1 / z_near - 1 / z_far) pixels. The matching window still finds the
+   nearer surface in the first pixels beside it: objects grow into their shadow.
 2. *Enough signal?* reflectance cos(incidence) (reach / z)^2, times two random fields (a smooth and a ragged one), must
-   exceed 1. Disparity f b / z then gets its error: noise correlated over the matching window, noise of single pixels,
+   exceed 1 (hair: cosine squared). Disparity f b / z then gets its error: noise correlated over the matching window, noise of single pixels,
    column bands; both grow with the angle of incidence.
-3. *Which surface?* The matching window decides for one of the surfaces in it: every brick of the image looks a little
-   way aside, takes over a surface it finds there, and fills what has no reading of its own. Then disparity is rounded
-   to its steps and depth to whole millimetres.
+3. *Which surface?* Where two meet, the window decides for one of them: every pixel looks a little way aside, by a
+   smooth random field, takes over a surface it finds there, and fills what has no reading of its own. Then disparity
+   is rounded to its steps and depth to whole millimetres. Outside of the other camera's image there is no reading.
 
 :func:`measure_reference` says the same in plain numpy.
 """
@@ -25,8 +25,10 @@ import numba
 import numpy as np
 from scipy.special import ndtri
 
-from human_recon.simulation.randomness import hash_bits
+from human_recon.simulation.outfit import Material
+from human_recon.simulation.randomness import hash_bits, hash_uniform
 from human_recon.simulation.sensors.fields import (
+    LATTICE_ROW,
     axis,
     bits_reference,
     brick_bits,
@@ -41,7 +43,9 @@ from human_recon.simulation.sensors.fields import (
 )
 
 _NEAREST = 0.05  # metres, what is nearer does not even hide anything
-_BYTE = 1.0 / 255.0
+# Fibres scatter light aside: heads lose their rims first (real frame). Surface codes: see surfaces.py.
+_PLAIN, _FIBRES, _HAIR = 255, 128 + 7, int(Material.HAIR)
+_SHARE = 1.0 / 32768.0
 _NORMAL_QUANTILES = ndtri((np.arange(256) + 0.5) / 256.0)
 
 
@@ -51,7 +55,7 @@ class Triangulation(NamedTuple):
     projector: float  # f o of the projector, pixel metres; 0 = it stands where the image is taken from
     camera: float  # f o of the other camera
     shadow: bool  # whether surfaces hide others from projector and other camera
-    margins: tuple[float, float, float, float]  # left, right, top, bottom of the other camera's image without readings
+    limits: tuple[float, float, float, float]  # first and last column, first and last row of the other camera's image
     limit_camera: bool  # whether the other camera's image ends
     disparity: float  # f b, pixel metres, of the disparity that is measured
     step: float  # pixels, disparity's quantisation; 0 = none
@@ -59,15 +63,17 @@ class Triangulation(NamedTuple):
     rounding: float  # metres, of the depth; 0 = none
     near: float  # metres
     far: float  # metres
-    blob: float  # pixels, cell of the correlated noise
+    blob: tuple[float, float]  # pixels, width and height of a cell of the correlated noise
     blob_sigma: float  # pixels of disparity
     pixel_sigma: float  # pixels of disparity, uncorrelated
     grazing: float  # noise grows by 1 + grazing (1 / cos(incidence) - 1)
     band: float  # pixels of disparity, height of the column bands' saw-tooth
     band_width: float  # pixels
-    brick: float  # pixels, side of a piece of border
-    jitter: float  # pixels, how far a brick looks aside at most
-    fatten: float  # share of bricks that prefer the nearer surface
+    fill: float  # pixels of a shadow, beside what throws it, that get its depth
+    brick: float  # pixels, side of a piece of a hole
+    warp: float  # pixels, cell of the field that says how far pixels look aside
+    jitter: float  # pixels, how far they look aside at most
+    fatten: bool  # whether they look to the opposite side as well, and prefer the nearer surface
     smooth: float  # pixels, half of the window that flattens; 0 = none
     edge: float  # pixels of disparity that make two surfaces
     reach: float  # metres at which a white wall seen at normal incidence is just measured; inf = always
@@ -92,7 +98,7 @@ def measure(
     """The measured depth, [H, W] float32 metres, 0 = no reading."""
     height, width = depth.shape
     parameters = _decorrelated(parameters, stride)
-    vertical, horizontal = axis(height, stride, parameters.blob), axis(width, stride, parameters.blob)
+    vertical, horizontal = axis(height, stride, parameters.blob[1]), axis(width, stride, parameters.blob[0])
     smooth_vertical, smooth_horizontal = axis(height, stride, parameters.cloud), axis(width, stride, parameters.cloud)
     return _measure(
         depth,
@@ -100,20 +106,22 @@ def measure(
         codes if codes is not None else np.zeros((0, 0), np.uint8),
         *camera,
         float(stride),
-        (subkey(key, 1), subkey(key, 2), subkey(key, 3), subkey(key, 4)),
+        (subkey(key, 1), subkey(key, 2), subkey(key, 3), subkey(key, 4), subkey(key, 5)),
         reflectance,
         ragged_levels(parameters.ragged_sigma),
         vertical,
         horizontal,
         smooth_vertical,
         smooth_horizontal,
+        axis(height, stride, parameters.warp),
+        axis(width, stride, parameters.warp),
         parameters,
     )
 
 
 def _decorrelated(parameters: Triangulation, stride: float) -> Triangulation:
     """Where the pixels are farther apart than a blob is wide its noise is that of single pixels, and cheaper so."""
-    if stride < parameters.blob or parameters.blob_sigma == 0.0:
+    if stride < min(parameters.blob) or parameters.blob_sigma == 0.0:
         return parameters
     return parameters._replace(blob_sigma=0.0, pixel_sigma=math.hypot(parameters.blob_sigma, parameters.pixel_sigma))
 
@@ -124,8 +132,11 @@ def ragged_levels(sigma: float) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _hide(inverse, shift, tolerance, padding, bins, place, visible):
+def _hide(inverse, shift, tolerance, fill, padding, bins, place, visible, origin):
     """Clear ``visible`` where a pinhole that is moved by ``shift`` sees something nearer; one row.
+
+    The ``fill`` pixels of a shadow next to what throws it become its surface, in ``inverse``; ``origin`` is the column
+    that each pixel's surface is of.
 
     ``bins`` is the moved pinhole's row of inverse depths, ``place`` where in it each pixel is. Neighbouring pixels of
     one surface cover all bins between theirs.
@@ -149,6 +160,26 @@ def _hide(inverse, shift, tolerance, padding, bins, place, visible):
     for u in range(inverse.shape[0]):
         if bins[place[u]] > inverse[u] + tolerance:
             visible[u] = False
+    if fill <= 0:
+        return
+    if shift > 0.0:  # shadows lie to the left
+        left = fill
+        for u in range(inverse.shape[0] - 2, -1, -1):
+            if visible[u] or inverse[u] == 0.0:
+                left = fill
+            elif left > 0 and inverse[u + 1] > inverse[u] + tolerance:
+                inverse[u], origin[u] = inverse[u + 1], origin[u + 1]
+                visible[u] = True
+                left -= 1
+    else:
+        left = fill
+        for u in range(1, inverse.shape[0]):
+            if visible[u] or inverse[u] == 0.0:
+                left = fill
+            elif left > 0 and inverse[u - 1] > inverse[u] + tolerance:
+                inverse[u], origin[u] = inverse[u - 1], origin[u - 1]
+                visible[u] = True
+                left -= 1
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -175,10 +206,12 @@ def _measure(
     horizontal,
     smooth_vertical,
     smooth_horizontal,
+    warp_vertical,
+    warp_horizontal,
     p,
 ):
     height, width = depth.shape
-    blob_key, cloud_key, brick_key, pixel_key = keys
+    blob_key, cloud_key, brick_key, pixel_key, warp_key = keys
     with_normal, with_codes = normal.shape[0] > 0, codes.shape[0] > 0
     noisy = p.blob_sigma > 0.0 or p.pixel_sigma > 0.0
     limited = p.reach < math.inf
@@ -192,40 +225,52 @@ def _measure(
             for j in range(cloud.shape[1]):
                 cloud[i, j] = math.exp(p.cloud_sigma * cloud[i, j])
 
-    # What a brick decides: how far it looks aside, whether it prefers the nearer surface, signal (0 = hole), mismatch.
+    # What a brick decides: signal (0 = hole), mismatch.
     rows = np.int64(((height - 0.5) * stride - 0.5) / p.brick + 1.0) + 1
     columns = np.int64(((width - 0.5) * stride - 0.5) / p.brick + 2.0) + 1
     shifts = brick_rows(brick_key, rows)
-    aside = np.empty((rows, columns, 3), np.int8)
     ragged = np.empty((rows, columns))
     mismatch = np.zeros((rows, columns))
-    reach_aside = p.jitter / stride
-    margin = math.ceil(reach_aside) + 1
-    hole = p.holes * 4096.0
+    hole = p.holes * 65536.0
     for i in range(rows):
         for j in range(columns):
             bits = brick_bits(brick_key, i, j)
-            # Less than a rendered pixel aside: that share of the bricks looks at the neighbour.
-            share = ((bits >> 20) & 255) * 0.00390625
-            # 64: conversion to an integer rounds down what is positive
-            aside[i, j, 0] = np.int64(((bits & 255) * _BYTE * 2.0 - 1.0) * reach_aside + share + 64.0) - 64
-            aside[i, j, 1] = np.int64((((bits >> 8) & 255) * _BYTE * 2.0 - 1.0) * reach_aside + share + 64.0) - 64
-            aside[i, j, 2] = ((bits >> 16) & 15) * 0.0625 < p.fatten
-            ragged[i, j] = levels[(bits >> 20) & 255] if (bits >> 28) & 4095 >= hole else 0.0
+            ragged[i, j] = levels[bits & 255] if (bits >> 8) & 65535 >= hole else 0.0
             if p.outliers > 0.0:
-                wrong = ((bits >> 40) & 8191) * (1.0 / 8192.0)
+                wrong = ((bits >> 24) & 65535) * (1.0 / 65536.0)
                 if wrong < p.outliers:
                     mismatch[i, j] = (wrong / p.outliers * 2.0 - 1.0) * p.outlier_reach
+
+    # How far to look aside.
+    reach_aside = p.jitter / stride
+    aside_x, aside_y = np.zeros((1, 1)), np.zeros((1, 1))
+    row_x, row_y = np.empty(width), np.empty(width)
+    if p.jitter > 0.0:
+        aside_x = np.empty((warp_vertical.cell[-1] + 2, warp_horizontal.cell[-1] + 2))
+        aside_y = np.empty(aside_x.shape)
+        for i in range(aside_x.shape[0]):
+            for j in range(aside_x.shape[1]):
+                bits = brick_bits(warp_key, i, j)
+                aside_x[i, j] = ((bits & 65535) * _SHARE - 1.0) * reach_aside
+                aside_y[i, j] = (((bits >> 16) & 65535) * _SHARE - 1.0) * reach_aside
+    margin = math.ceil(reach_aside) + 1
+    # Less than a rendered pixel aside: that share of the pixels looks at the neighbour. Full images keep lines whole.
+    coarse = stride > 1.5
 
     tolerance = (0.35 + 0.15 * stride) / p.disparity
     place = np.empty(width, np.int64)
     brick_j = np.empty(width, np.int64)
     brick_i = -1
+    visible = np.ones((height, width), np.bool_)
+    origin = np.empty((height, width), np.int16)
+    for v in range(height):
+        for u in range(width):
+            origin[v, u] = u
+    fill = p.fill / stride
     ray_x = np.empty(width)
     for u in range(width):
         ray_x[u] = (u - cx) / fx
-    left, right, top, bottom = p.margins
-    right, bottom = width * stride - 1.0 - right, height * stride - 1.0 - bottom
+    left, right, top, bottom = p.limits
 
     inverse = np.empty((height, width))
     nearest = 0.0
@@ -238,21 +283,26 @@ def _measure(
     padding = math.ceil(max(abs(p.projector), abs(p.camera)) / stride * nearest) + 1
     bins = np.empty(width + 2 * padding)
 
+    if p.shadow:
+        for v in range(height):
+            pixels = math.floor(fill + (hash_uniform(brick_key, (1 << 61) + v) if coarse else 0.5))
+            if p.projector != 0.0:
+                shift = p.projector / stride
+                _hide(inverse[v], shift, tolerance, pixels, padding, bins, place, visible[v], origin[v])
+            if p.camera != 0.0:
+                if p.projector != 0.0:
+                    pixels = 0  # the pattern's shadow is what the window is filled in
+                shift = p.camera / stride
+                _hide(inverse[v], shift, tolerance, pixels, padding, bins, place, visible[v], origin[v])
+
     measured = np.zeros((height + 2 * margin, width + 2 * margin))  # disparity with its error
-    visible = np.empty(width, np.bool_)
     cosine, growth = np.ones(width), np.empty(width)
     half = math.floor(p.smooth / stride + 0.5)
     edge = p.edge / p.disparity
+    nearest, farthest = 1.0 / p.near, 1.0 / p.far
     for v in range(height):
         row = inverse[v]
-        visible[:] = True
-        if p.shadow and p.projector != 0.0:
-            _hide(row, p.projector / stride, tolerance, padding, bins, place, visible)
-        if p.shadow and p.camera != 0.0:
-            _hide(row, p.camera / stride, tolerance, padding, bins, place, visible)
         native_v = (v + 0.5) * stride - 0.5
-        if p.limit_camera and (native_v < top or native_v > bottom):
-            continue
         ray_y = (v - cy) / fy
         if brick_i != np.int64(native_v / p.brick + 1.0):
             brick_i = np.int64(native_v / p.brick + 1.0)
@@ -271,20 +321,19 @@ def _measure(
         can_smooth = half > 0 and half <= v < height - half
         for u in range(width):
             here = row[u]
-            if here == 0.0 or not visible[u] or not p.near <= depth[v, u] <= p.far:
+            if here == 0.0 or not visible[v, u] or not farthest <= here <= nearest:
                 continue
-            native_u = (u + 0.5) * stride - 0.5
-            if p.limit_camera:
-                column = native_u - p.camera * here
-                if column < left or column > right:
-                    continue
             signal = ragged[brick_i, brick_j[u]]
             if signal == 0.0:
                 continue
             wrong = 0.0
             if limited:
                 signal *= cloud_row[u]
-                signal *= (reflectance[codes[v, u]] if with_codes else reflectance[255]) * cosine[u]
+                seen = origin[v, u]
+                code = codes[v, seen] if with_codes else _PLAIN
+                signal *= reflectance[code] * cosine[seen]
+                if code & _FIBRES == _HAIR:
+                    signal *= cosine[seen]
                 signal *= (p.reach * here) * (p.reach * here)
                 if signal < 1.0:
                     continue
@@ -304,27 +353,33 @@ def _measure(
                     error += p.pixel_sigma * normal_of_36_bits(hash_bits(pixel_key, v * width + u))
                 value += error * growth[u]
             if p.band > 0.0:
-                turn = native_u / p.band_width
+                turn = ((u + 0.5) * stride - 0.5) / p.band_width
                 value += p.band * (turn - math.floor(turn) - 0.5)
             measured[v + margin, u + margin] = max(value + wrong, 1e-6)
 
-    result = np.empty((height, width), np.float32)
-    brick_i = -1
+    result = np.zeros((height, width), np.float32)
     for v in range(height):
-        if brick_i != np.int64(((v + 0.5) * stride - 0.5) / p.brick + 1.0):
-            brick_i = np.int64(((v + 0.5) * stride - 0.5) / p.brick + 1.0)
-            _brick_columns(shifts[brick_i], stride, p.brick, brick_j)
+        native_v = (v + 0.5) * stride - 0.5
+        if p.limit_camera and (native_v < top or native_v > bottom):
+            continue
+        if p.jitter > 0.0:
+            interpolate_row(aside_x, warp_vertical.cell[v], warp_vertical.weight[v], warp_horizontal, row_x)
+            interpolate_row(aside_y, warp_vertical.cell[v], warp_vertical.weight[v], warp_horizontal, row_y)
         for u in range(width):
             value = measured[v + margin, u + margin]
             if p.jitter > 0.0:
-                j = brick_j[u]
-                du, dv = np.int64(aside[brick_i, j, 0]), np.int64(aside[brick_i, j, 1])
+                share = hash_uniform(warp_key, (1 << 61) + v * width + u) if coarse else 0.5
+                du, dv = np.int64(row_x[u] + share + 64.0) - 64, np.int64(row_y[u] + share + 64.0) - 64
                 there = measured[v + margin + dv, u + margin + du]
                 back = measured[v + margin - dv, u + margin - du]
-                if there == 0.0 or (back > there and aside[brick_i, j, 2] != 0):
+                if there == 0.0 or (p.fatten and back > there):
                     there = back
                 if there != 0.0 and abs(there - value) > p.edge:
                     value = there
+            if p.limit_camera and value > 0.0:
+                column = (u + 0.5) * stride - 0.5 - p.camera / p.disparity * value
+                if column < left or column > right:
+                    continue
             z = 0.0
             if value > 0.0:
                 if p.step > 0.0:
@@ -358,17 +413,21 @@ def measure_reference(
     inverse = np.divide(1.0, z, out=np.zeros_like(z), where=z > _NEAREST)
 
     # 1. seen by everybody who must see it
-    valid = (inverse > 0) & (z >= p.near) & (z <= p.far)
+    visible, origin = np.ones(z.shape, bool), u.copy()
+    coarse = stride > 1.5
     tolerance = (0.35 + 0.15 * stride) / p.disparity
-    for shift in (p.projector / stride, p.camera / stride):
-        if p.shadow and shift != 0:
-            for row in range(height):
-                valid[row] &= ~_hidden_reference(inverse[row], shift, tolerance)
-    if p.limit_camera:
-        left, right, top, bottom = p.margins
-        column = native_u - p.camera * inverse
-        valid &= (column >= left) & (column <= width * stride - 1.0 - right)
-        valid &= (native_v >= top) & (native_v <= height * stride - 1.0 - bottom)
+    rows = np.arange(height, dtype=np.uint64) + np.uint64(1 << 61)
+    share = bits_reference(subkey(key, 3), rows) * (1.0 / 9007199254740992.0) if coarse else np.full(height, 0.5)
+    for row in range(height if p.shadow else 0):
+        pixels = math.floor(p.fill / stride + share[row])
+        for shift in (p.projector, p.camera):
+            if shift != 0:
+                visible[row] &= ~_hidden_reference(inverse[row], shift / stride, tolerance)
+                _fill_reference(inverse[row], visible[row], origin[row], shift, tolerance, pixels)
+                pixels = 0
+    valid = visible & (inverse > 0) & (inverse >= 1.0 / p.far)
+    if p.near > 0:
+        valid &= inverse <= 1.0 / p.near
 
     # 2. signal and error
     x, y = (u - cx) / fx, (v - cy) / fy
@@ -377,18 +436,20 @@ def measure_reference(
         n = normal.astype(np.float64)
         cosine = np.minimum(1.0, np.abs(n[..., 0] * x + n[..., 1] * y + n[..., 2]) / np.sqrt(x * x + y * y + 1.0))
     bricks = bricks_reference(subkey(key, 3), (height, width), stride, p.brick)
-    signal = ragged_levels(p.ragged_sigma)[(bricks >> 20) & 255]
-    signal[((bricks >> 28) & 4095) * (1.0 / 4096.0) < p.holes] = 0.0
+    signal = ragged_levels(p.ragged_sigma)[bricks & 255]
+    signal[((bricks >> 8) & 65535) < p.holes * 65536.0] = 0.0
     valid &= signal > 0
     wrong = np.zeros_like(z)
     if p.reach < math.inf:
         vertical, horizontal = axis(height, stride, p.cloud), axis(width, stride, p.cloud)
         cloud = lattice_reference(subkey(key, 2), vertical.cell[-1] + 2, horizontal.cell[-1] + 2)
         signal *= interpolate_reference(np.exp(p.cloud_sigma * cloud), vertical, horizontal)
-        signal *= (reflectance[codes] if codes is not None else reflectance[255]) * cosine
+        code = codes[v, origin] if codes is not None else np.full(z.shape, _PLAIN)
+        signal *= reflectance[code] * cosine[v, origin]
+        signal = np.where(code & _FIBRES == _HAIR, signal * cosine[v, origin], signal)
         signal *= (p.reach * inverse) * (p.reach * inverse)
         valid &= signal >= 1.0
-        share = ((bricks >> 40) & 8191) * (1.0 / 8192.0)
+        share = ((bricks >> 24) & 65535) * (1.0 / 65536.0)
         if p.outliers > 0:
             wrong = np.where((share < p.outliers) & (signal < 4.0), (share / p.outliers * 2 - 1) * p.outlier_reach, 0)
     flat = inverse.copy()
@@ -403,7 +464,7 @@ def measure_reference(
     pixel_bits = bits_reference(subkey(key, 4), v * width + u)
     error = np.zeros_like(z)
     if p.blob_sigma > 0:
-        vertical, horizontal = axis(height, stride, p.blob), axis(width, stride, p.blob)
+        vertical, horizontal = axis(height, stride, p.blob[1]), axis(width, stride, p.blob[0])
         lattice = lattice_reference(subkey(key, 1), vertical.cell[-1] + 2, horizontal.cell[-1] + 2)
         blob = interpolate_reference(lattice, vertical, horizontal)
         error = blob * (p.blob_sigma * (vertical.gain[:, None] * horizontal.gain[None]))
@@ -419,16 +480,26 @@ def measure_reference(
     # 3. whose surface
     value = measured
     if p.jitter > 0:
-        reach, share = p.jitter / stride, ((bricks >> 20) & 255) * 0.00390625
-        du = np.floor(((bricks & 255) * _BYTE * 2.0 - 1.0) * reach + share).astype(np.int64)
-        dv = np.floor((((bricks >> 8) & 255) * _BYTE * 2.0 - 1.0) * reach + share).astype(np.int64)
+        reach = p.jitter / stride
+        vertical, horizontal = axis(height, stride, p.warp), axis(width, stride, p.warp)
+        i, j = np.mgrid[0 : vertical.cell[-1] + 2, 0 : horizontal.cell[-1] + 2]
+        bits = bits_reference(subkey(key, 5), i * LATTICE_ROW + j)
+        aside_x = interpolate_reference(((bits & 65535) * _SHARE - 1.0) * reach, vertical, horizontal)
+        aside_y = interpolate_reference((((bits >> 16) & 65535) * _SHARE - 1.0) * reach, vertical, horizontal)
+        pixels = (v * width + u).astype(np.uint64) + np.uint64(1 << 61)
+        share = bits_reference(subkey(key, 5), pixels) * (1.0 / 9007199254740992.0) if coarse else 0.5
+        du, dv = np.floor(aside_x + share).astype(np.int64), np.floor(aside_y + share).astype(np.int64)
         margin = math.ceil(reach) + 1
         padded = np.pad(measured, margin)
         there = padded[v + dv + margin, u + du + margin]
         back = padded[v - dv + margin, u - du + margin]
-        prefers = ((bricks >> 16) & 15) * 0.0625 < p.fatten
-        there = np.where((there == 0) | (prefers & (back > there)), back, there)
+        there = np.where((there == 0) | (p.fatten & (back > there)), back, there)
         value = np.where((there != 0) & (np.abs(there - measured) > p.edge), there, measured)
+    if p.limit_camera:
+        left, right, top, bottom = p.limits
+        column = native_u - p.camera / p.disparity * value
+        inside = (column >= left) & (column <= right) & (native_v >= top) & (native_v <= bottom)
+        value = np.where(inside, value, 0.0)
     if p.step > 0:
         steps = (np.floor(value / p.step + 0.5 - p.phase) + p.phase) * p.step
         value = np.where(value > 0, np.maximum(steps, 1e-6), 0.0)
@@ -455,3 +526,18 @@ def _hidden_reference(inverse: np.ndarray, shift: float, tolerance: float) -> np
             low, high = min(low, place[k - 1] + 1), max(high, place[k - 1] - 1)
         hidden |= (place >= low) & (place <= high) & (inverse > 0) & (inverse[k] > inverse + tolerance)
     return hidden
+
+
+def _fill_reference(
+    inverse: np.ndarray, visible: np.ndarray, origin: np.ndarray, shift: float, tolerance: float, pixels: int
+) -> None:
+    """Let what throws a shadow grow into it, in place: ``pixels`` beside it, for every shadow of a row."""
+    if shift < 0:  # mirrored
+        inverse, visible, origin = inverse[::-1], visible[::-1], origin[::-1]
+    left = pixels
+    for u in range(len(inverse) - 2, -1, -1):
+        if visible[u] or inverse[u] == 0:
+            left = pixels
+        elif left > 0 and inverse[u + 1] > inverse[u] + tolerance:
+            inverse[u], visible[u], origin[u] = inverse[u + 1], True, origin[u + 1]
+            left -= 1
