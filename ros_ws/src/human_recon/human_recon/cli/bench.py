@@ -84,11 +84,11 @@ def run(args: argparse.Namespace) -> int:
         "environment": environment,
         "pipeline": {"name": "geometric", "body_model": body.name, "settings": dict(flat(config))},
         "first_frame_seconds": first,
-        "memory_mb": {"before": before, "peak": peak_memory_mb()},
+        "memory_mb": {"before": round(before), "peak": round(peak_memory_mb())},
         "cases": measured,
     }
     try:
-        write_benchmark(args.out, plain(content))
+        write_benchmark(args.out, plain(content, decimals=None))
     except OSError as error:
         raise CommandError(f"cannot write {args.out}: {error.strerror or error}") from None
     for line in _table(measured):

@@ -205,13 +205,12 @@ def _alone(sequences: Iterable[Iterable[TrueFrame]]) -> Iterator[TrueFrame]:
     for sequence in sequences:
         frames = iter(sequence)
         first = next(frames, None)
-        if first is None:
-            continue
-        yield first
         if next(frames, None) is not None:
             raise CommandError(
                 "--workers: each frame of a sequence needs the one before; leave it out, or add --independent to a bag"
             )
+        if first is not None:
+            yield first
 
 
 def _content(
@@ -236,11 +235,12 @@ def _content(
             },
             "options": dict(flat(options.measuring)) | {"independent": args.independent},
             "environment": describe_environment(),
-            "seconds": seconds,
+            "seconds": round(seconds, 3),
             "workers": args.workers,
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": round(peak_memory_mb()),
             "results": evaluation.summary,
-        }
+        },
+        decimals=None,
     )
 
 

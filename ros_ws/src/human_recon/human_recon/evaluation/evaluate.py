@@ -7,6 +7,7 @@ grows with the input are numbers, some 500 bytes per person and frame.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -84,6 +85,7 @@ def evaluate_sequences(
                 pipeline.reset()
                 warm = True
             people, seconds = _timed(pipeline, true.frame)
+            people = measurer.renumbered(people)
             collected.add(true, people, measurer.measure(true, people, seconds))
     return collected.finish()
 
@@ -164,6 +166,7 @@ _worker_is_warm = False
 
 def _start_worker(make_pipeline: Callable[[], PeoplePipeline], options: EvaluationOptions) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     _worker = (make_pipeline(), options)
 
 
@@ -175,5 +178,7 @@ def _measure_in_worker(number: int, true: TrueFrame) -> tuple[People, FrameMeasu
         pipeline.process(true.frame)
         _worker_is_warm = True
     pipeline.reset()
+    measurer = SequenceMeasurer(pipeline.body, options.measuring, number)
     people, seconds = _timed(pipeline, true.frame)
-    return people, SequenceMeasurer(pipeline.body, options.measuring, number).measure(true, people, seconds)
+    people = measurer.renumbered(people)
+    return people, measurer.measure(true, people, seconds)

@@ -43,11 +43,7 @@ class _Found:
 
 
 class SequenceMeasurer:
-    """Measures the frames of one sequence, in their order.
-
-    Predicted ids are numbered anew from 1 in the order of their appearance: results do not depend on what the pipeline
-    saw before this sequence.
-    """
+    """Measures the frames of one sequence, in their order."""
 
     def __init__(self, body: BodyModel, config: MeasuringConfig, sequence: int) -> None:
         self._body = body
@@ -61,8 +57,7 @@ class SequenceMeasurer:
         self._step = 0
 
     def measure(self, true: TrueFrame, people: People, seconds: float) -> FrameMeasures:
-        """Compare ``people``, which took ``seconds``, with the truth of the same frame."""
-        people = self._renumbered(people)
+        """Compare ``people``, of :meth:`renumbered`, which took ``seconds``, with the truth of the same frame."""
         predicted = people.people
         matches = match_people(true.people, predicted, self._config.matching)
         partner = dict(matches.pairs)
@@ -96,7 +91,11 @@ class SequenceMeasurer:
         self._step += 1
         return record
 
-    def _renumbered(self, people: People) -> People:
+    def renumbered(self, people: People) -> People:
+        """``people`` with ids from 1 in the order of their appearance in this sequence.
+
+        So results do not depend on what the pipeline saw before the sequence, or on which worker saw it.
+        """
         ids = {p.id: self._ids.setdefault(p.id, len(self._ids) + 1) for p in people.people}
         labels = np.zeros_like(people.labels)
         for old, new in ids.items():

@@ -67,10 +67,9 @@ def errors_by(breakdown: list[dict[str, Any]], by: str) -> Callable[[Axes], None
             axes.bar(places, heights, width * 0.92, label=title, color=color)
         counts = [row["metrics"]["mpjpe"]["count"] for row in rows]
         axes.set_xticks(range(len(rows)), [f"{row['bin']}\nn={n}" for row, n in zip(rows, counts, strict=True)])
-        axes.set(title=f"Error against {by}, people found", ylabel="mm")
+        axes.set(title=f"Error against {by}, of people found", ylabel="mm", xlim=_slots(rows))
         axes.grid(axis="x", visible=False)
-        if series:
-            axes.legend(frameon=False, ncol=3, fontsize=8)
+        _legend_above(axes)
 
     return draw
 
@@ -85,7 +84,7 @@ def recall_by(breakdown: list[dict[str, Any]], by: str) -> Callable[[Axes], None
             height = _value(row, "recall") or 0.0
             axes.text(i, height + 1, f"{height:.0f} %", ha="center", va="bottom", fontsize=8)
         axes.set_xticks(range(len(rows)), [f"{row['bin']}\nn={row['people']}" for row in rows])
-        axes.set(title=f"People found, by {by}", ylabel="recall, %", ylim=(0, 112))
+        axes.set(title=f"People found, by {by}", ylabel="recall, %", ylim=(0, 112), xlim=_slots(rows))
         axes.set_yticks(range(0, 101, 20))
         axes.grid(axis="x", visible=False)
 
@@ -128,28 +127,28 @@ def joint_bars(joints: dict[str, dict[str, float]]) -> Callable[[Axes], None]:
         medians = [joints[name]["median_mm"] for name in names]
         axes.plot(range(len(names)), medians, "_", color="black", markersize=9, label="median", markeredgewidth=1.6)
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
-        axes.set(title="Error of each joint, people found", ylabel="mm")
+        axes.set(title="Error of each joint, of people found", ylabel="mm", xlim=(-0.7, len(names) - 0.3))
         axes.grid(axis="x", visible=False)
-        axes.legend(frameon=False)
+        _legend_above(axes)
 
     return draw
 
 
 def latency_bars(histogram: dict[str, Any], summary: dict[str, float]) -> Callable[[Axes], None]:
     """How long frames took, with median and 95 %."""
+    from matplotlib.ticker import LogLocator, NullLocator
 
     def draw(axes: Axes) -> None:
         edges = histogram["edges_ms"]
         widths = [b - a for a, b in itertools.pairwise(edges)]
         axes.bar(edges[:-1], histogram["count"], widths, align="edge", color=_BLUE)
-        top = max(histogram["count"])
         for name, title, color in (("median", "median", "black"), ("p95", "95 %", _RED)):
-            axes.axvline(summary[name], color=color, linewidth=1.2, label=f"{title} {summary[name]:.0f} ms")
-        axes.set(title="Time per frame", xlabel="ms", ylabel="frames", xscale="log", ylim=(0, top * 1.25))
+            axes.axvline(summary[name], color=color, linewidth=1.2, label=f"{title} {summary[name]:.3g} ms")
+        axes.set(title="Time per frame", xlabel="ms", ylabel="frames", xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}" if edges[-1] < 8 * edges[0] else "")
-        axes.tick_params(axis="x", which="minor", labelsize=7)
-        axes.legend(frameon=False, ncol=2, fontsize=8)
+        axes.xaxis.set_minor_locator(NullLocator())
+        _legend_above(axes)
 
     return draw
 
@@ -186,6 +185,21 @@ def _runs(steps: list[tuple[int, int | None]]) -> list[tuple[int, int, int | Non
         else:
             runs.append((index, 1, found))
     return runs
+
+
+def _slots(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Limits of an axis with one place per row: bars of one or two rows are not to fill it."""
+    spare = max(0, 4 - len(rows)) / 2
+    return -0.6 - spare, len(rows) - 0.4 + spare
+
+
+def _legend_above(axes: Axes) -> None:
+    """A legend in one line over what is drawn."""
+    handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.16 * (high - low))
+        axes.legend(frameon=False, ncol=len(handles), fontsize=8, loc="upper left")
 
 
 def _value(row: dict[str, Any], name: str) -> float | None:

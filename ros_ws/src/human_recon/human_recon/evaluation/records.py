@@ -67,16 +67,18 @@ def to_line(record: FrameMeasures) -> str:
     return json.dumps(plain(asdict(record)), allow_nan=False, separators=(",", ":"))
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, decimals: int | None = DECIMALS) -> Any:
     """``value`` as JSON has it: floats rounded, NaN and infinity as null, tuples as lists, numpy numbers as numbers."""
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, decimals) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, decimals) for item in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return plain(value.tolist(), decimals)
     if isinstance(value, float):
-        return round(value, DECIMALS) if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return value if decimals is None else round(value, decimals)
     return value
 
 

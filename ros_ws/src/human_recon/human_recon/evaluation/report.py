@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _SEQUENCES_SHOWN = 4  # whose tracks are drawn
 _PICTURE = (520, 390)  # of each view of a worst case, pixels
+_NOBODY = 100  # numbers from here on are given to predictions of nobody that has to be found
 
 _CSS = """
 :root { color-scheme: light }
@@ -217,6 +219,10 @@ def _worst_cases(worst: Sequence[WorstFrame], faces: np.ndarray) -> Iterator[str
         chosen = [case for case in worst if case.kind == kind]
         if chosen:
             yield f"<h2>{title}</h2>"
+            yield (
+                f'<p class="quiet">Numbers are those of the true people, also in the prediction; from {_NOBODY} on: of '
+                "nobody, or of somebody hidden.</p>"
+            )
         for case in chosen:
             picture = draw_case(case, faces)
             jpeg = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
@@ -237,7 +243,7 @@ def describe_case(case: WorstFrame) -> str:
             parts.append(f"{where} missed")
         else:
             error, pose = 1000 * person.errors["mpjpe"], 1000 * person.errors["pa_mpjpe"]
-            parts.append(f"{where} found as {person.predicted}, MPJPE {error:.0f} mm, PA-MPJPE {pose:.0f} mm")
+            parts.append(f"{where} found, MPJPE {error:.0f} mm, PA-MPJPE {pose:.0f} mm")
     if record.false:
         parts.append(f"{len(record.false)} found who {'is' if len(record.false) == 1 else 'are'} not there")
     return f"Sequence {record.sequence}, frame {record.index}: {'; '.join(parts) or 'nobody in view'}."
@@ -249,7 +255,7 @@ def draw_case(case: WorstFrame, faces: np.ndarray) -> np.ndarray:
     columns = []
     for people, title, note in (
         (true_people(case.true), "Truth", f"{len(case.true.people)} people"),
-        (_with_frame(case.people, case.true), "Prediction", f"{len(case.people.people)} people"),
+        (_as_matched(case), "Prediction", f"{len(case.people.people)} people"),
     ):
         overlay = fit_into(draw_overlay(people, faces, supersample=2), width, height)
         side = draw_side_view(people, faces, width, height * 2 // 3)
@@ -279,10 +285,17 @@ def true_people(true: TrueFrame) -> People:
     return People(true.frame, people, labels)
 
 
-def _with_frame(people: People, true: TrueFrame) -> People:
-    """The prediction over the frame as it was measured, with the floor it found."""
-    frame = people.frame if people.frame.depth.shape == true.frame.depth.shape else true.frame
-    return People(frame, people.people, people.labels, people.floor)
+def _as_matched(case: WorstFrame) -> People:
+    """The prediction over the frame as it was measured; people carry the number of the true person they are."""
+    true, people = case.true.frame, case.people
+    names = {person.predicted: person.id for person in case.record.people if person.predicted is not None}
+    others = iter(range(_NOBODY, _NOBODY + len(people.people)))
+    renamed = tuple(
+        dataclasses.replace(person, id=names[person.id] if person.id in names else next(others))
+        for person in people.people
+    )
+    frame = people.frame if people.frame.depth.shape == true.depth.shape else true
+    return People(frame, renamed, people.labels, people.floor)
 
 
 def _provenance(content: dict[str, Any]) -> Iterator[str]:

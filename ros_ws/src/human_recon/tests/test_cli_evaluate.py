@@ -1,0 +1,304 @@
+"""`human-recon evaluate`: what it writes, what it refuses, and how it compares."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+import human_recon.io
+from human_recon.body.model import BodyModel
+from human_recon.cli import evaluate as command
+from human_recon.cli.errors import CommandError
+from human_recon.cli.main import main
+from human_recon.cli.settings import flat, with_settings
+from human_recon.evaluation.compare import compare, differences, format_table
+from human_recon.evaluation.environment import describe_environment
+from human_recon.evaluation.files import read_metrics
+from human_recon.ground_truth import TrueFrame
+from human_recon.io.errors import InputError
+from human_recon.pipeline import PipelineConfig
+from tests.evaluation_support import FakePipeline, found, true_frame
+
+
+@pytest.fixture(scope="module")
+def frames(body: BodyModel) -> list[TrueFrame]:
+    return [true_frame(body, (1, 2), round(t * 1e8)) for t in range(4)]
+
+
+@pytest.fixture
+def bag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: BodyModel, frames: list[TrueFrame]) -> Path:
+    """A "bag" of four frames, and a pipeline that finds person 1 of them 50 mm off; real bags are in another test."""
+    path = tmp_path / "walk"
+    path.mkdir()
+    reader = types.ModuleType("human_recon.io.ground_truth")
+    reader.read_true_frames = lambda source, *_, **__: iter(frames) if Path(source) == path else iter(())
+    monkeypatch.setitem(sys.modules, "human_recon.io.ground_truth", reader)
+    monkeypatch.setattr(human_recon.io, "ground_truth", reader, raising=False)
+    pipeline = FakePipeline(body, frames, lambda _, true: [found(body, true.people[0], (0.03, 0.04, 0))])
+    monkeypatch.setattr(command, "make_pipeline", lambda config, path: pipeline)
+    monkeypatch.setattr(command, "_fake", pipeline, raising=False)
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str, status: int = 2) -> str:
+    """Run the command; it must end with one line on stderr, which is returned."""
+    assert main(["evaluate", *words]) == status
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("human-recon: error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_a_bag_gives_metrics_records_and_a_report(bag, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["evaluate", str(bag), "-o", str(out), "--set", "warm_start=false", "--worst", "1"]) == 0
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "records.jsonl", "report.html"}
+    content = read_metrics(out)
+    assert content["source"] == {"name": "walk", "kind": "recording"}
+    assert content["results"]["frames"] == 4 and content["results"]["sequences"] == 1
+    assert content["results"]["metrics"]["mpjpe"]["value"] == pytest.approx(50.0, abs=0.01)
+    assert content["results"]["metrics"]["recall"]["value"] == 50.0
+    assert content["pipeline"]["settings"]["warm_start"] is False
+    assert content["options"]["matching.gate"] == 0.5
+    assert {"cpu", "cores", "load_1min", "versions", "date"} <= set(content["environment"])
+    assert len((out / "records.jsonl").read_text().splitlines()) == 4
+    assert "MPJPE" in capsys.readouterr().out
+    # A second run replaces the first.
+    assert main(["evaluate", str(bag), "-o", str(out), "--limit", "2", "--no-report"]) == 0
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "records.jsonl"}
+    content = read_metrics(out)
+    assert content["results"]["frames"] == 2 and content["source"]["limit"] == 2
+
+
+def test_independent_frames_are_forgotten_between(bag, tmp_path):
+    assert main(["evaluate", str(bag), "-o", str(tmp_path / "o"), "--independent", "--no-report"]) == 0
+    assert command._fake.calls.count("reset") == 4 + 1  # one after warming up
+    content = read_metrics(tmp_path / "o")
+    assert content["results"]["sequences"] == 4 and "hota" not in content["results"]["metrics"]
+
+
+def test_a_limit_of_zero_people_or_frames_is_refused(bag, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(bag), "-o", str(tmp_path / "o"), "--limit", "0"])
+    assert "0 is not a positive number" in capsys.readouterr().err
+
+
+def test_what_is_missing_or_wrong_is_said_in_one_line(bag, tmp_path, capsys):
+    out = str(tmp_path / "o")
+    assert "SOURCE is missing" in refused(capsys)
+    assert "-o OUT is missing" in refused(capsys, str(bag))
+    assert "gate is -1" in refused(capsys, str(bag), "-o", out, "--gate", "-1")
+    assert "least_visibility is 3" in refused(capsys, str(bag), "-o", out, "--min-visibility", "3")
+    assert "--workers: each frame of a sequence" in refused(capsys, str(bag), "-o", out, "--workers", "2")
+    text = refused(capsys, str(bag), "-o", out, "--set", "max_poeple=3")
+    assert "no setting 'max_poeple'" in text and "max_people" in text
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_mistyped_benchmark_lists_those_there_are(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    benchmarks = types.ModuleType("human_recon.simulation.benchmarks")
+    benchmarks.BENCHMARKS = {"single": None, "crowd": None}
+    benchmarks.open_benchmark = None
+    monkeypatch.setitem(sys.modules, "human_recon.simulation.benchmarks", benchmarks)
+    text = refused(capsys, "croud", "-o", str(tmp_path / "o"))
+    assert "no such benchmark" in text and "single, crowd" in text
+
+
+def test_a_benchmark_is_identified_in_the_result(bag, frames, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    class Open:
+        description: ClassVar = {"version": 3, "seed": 7, "assets": "motion:none+wardrobe:none"}
+
+        def __len__(self) -> int:
+            return len(frames)
+
+        def sequences(self) -> Iterator[Iterator[TrueFrame]]:
+            return (iter([frame]) for frame in frames)
+
+    benchmarks = types.ModuleType("human_recon.simulation.benchmarks")
+    benchmarks.BENCHMARKS = {"single": None}
+    asked = []
+    benchmarks.open_benchmark = lambda name, assets: asked.append((name, assets)) or Open()
+    monkeypatch.setitem(sys.modules, "human_recon.simulation.benchmarks", benchmarks)
+    assert main(["evaluate", "single", "-o", str(tmp_path / "o"), "--no-report", "--limit", "3"]) == 0
+    content = read_metrics(tmp_path / "o")
+    assert content["source"] == {"name": "single", "kind": "benchmark", **Open.description, "limit": 3}
+    assert content["results"]["frames"] == 3
+    assert asked[0][0] == "single"
+    text = refused(capsys, "single", "-o", str(tmp_path / "p"), "--data", str(tmp_path / "nowhere"))
+    assert "no such directory" in text
+
+
+def test_a_source_without_truth_is_an_error_and_leaves_nothing(bag, tmp_path, capsys):
+    empty = tmp_path / "other"
+    empty.mkdir()
+    assert "no frame with truth" in refused(capsys, str(empty), "-o", str(tmp_path / "o"))
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_failure_keeps_the_earlier_result(bag, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert main(["evaluate", str(bag), "-o", str(out), "--no-report"]) == 0
+    before = (out / "metrics.json").read_bytes()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command._fake, "process", interrupted)
+    assert main(["evaluate", str(bag), "-o", str(out)]) == 130
+    assert (out / "metrics.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "walk"]
+
+
+def test_a_folder_of_the_users_is_not_touched(bag, tmp_path, capsys):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "diary.txt").write_text("dear")
+    assert "holds other files" in refused(capsys, str(bag), "-o", str(tmp_path / "notes"))
+
+
+# ---------------------------------------------------------------- comparing
+
+
+@pytest.fixture
+def results(bag, tmp_path) -> tuple[Path, Path]:
+    """Two results on the same frames, the second made better in one and worse in another metric."""
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert main(["evaluate", str(bag), "-o", str(a), "--no-report"]) == 0
+    assert main(["evaluate", str(bag), "-o", str(b), "--no-report"]) == 0
+    content = json.loads((b / "metrics.json").read_text())
+    metrics = content["results"]["metrics"]
+    metrics["mpjpe"]["value"] -= 10.0
+    metrics["recall"]["value"] -= 10.0
+    del metrics["pa_pve"]
+    (b / "metrics.json").write_text(json.dumps(content))
+    return a, b
+
+
+def test_two_results_side_by_side(results, capsys):
+    a, b = results
+    capsys.readouterr()
+    assert main(["evaluate", "--compare", str(a), str(b / "metrics.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line[:40].split("  ")[0]: line for line in lines}
+    assert rows["MPJPE"].split()[1:] == ["50.00", "40.00", "-10.00", "mm", "better"]
+    assert rows["Recall"].split()[1:] == ["50.00", "40.00", "-10.00", "%", "worse"]
+    assert rows["Precision"].endswith("same")
+    assert rows["PA-PVE"].split()[1:4] == ["0.00", "-", "-"]
+    assert not any(word in rows["Acceleration, predicted"] for word in ("better", "worse"))
+
+
+def test_results_on_other_frames_are_refused_unless_forced(results, capsys):
+    a, b = results
+    content = json.loads((b / "metrics.json").read_text())
+    content["source"] |= {"assets": "motion:1+wardrobe:2"}
+    content["options"]["matching.gate"] = 0.3
+    (b / "metrics.json").write_text(json.dumps(content))
+    text = refused(capsys, "--compare", str(a), str(b))
+    assert "not comparable" in text and "assets: none against motion:1+wardrobe:2" in text and "--force" in text
+    assert "option matching.gate: 0.5 against 0.3" in text
+    assert main(["evaluate", "--compare", str(a), str(b), "--force"]) == 0
+    captured = capsys.readouterr()
+    assert "warning: not the same source assets" in captured.err and "MPJPE" in captured.out
+
+
+def test_results_that_cannot_be_read_are_refused(results, tmp_path, capsys):
+    a, _ = results
+    for name, text, complaint in (
+        ("broken.json", "{", "not JSON"),
+        ("other.json", '{"format": "people"}', "has no"),
+        ("old.json", '{"format": "human_recon evaluation", "version": 99}', "version 99 is not 1"),
+        ("empty.json", '{"format": "human_recon evaluation", "version": 1}', "has no results"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert complaint in refused(capsys, "--compare", str(a), str(tmp_path / name))
+    assert "cannot be read" in refused(capsys, "--compare", str(a), str(tmp_path / "none.json"))
+    assert "leave SOURCE" in refused(capsys, "single", "--compare", str(a), str(a))
+    with pytest.raises(InputError):
+        read_metrics(tmp_path / "none.json")
+
+
+def test_differences_within_the_spread_are_unclear(results):
+    a = read_metrics(results[0])
+    b = copy.deepcopy(a)
+    for content, value, spread in ((a, 50.0, [45.0, 56.0]), (b, 46.0, [41.0, 51.0])):
+        content["results"]["metrics"]["mpjpe"] |= {"value": value, "ci95": spread}
+    verdicts = {row.metric.name: row.verdict for row in compare(a, b)}
+    assert verdicts["mpjpe"] == "unclear" and verdicts["recall"] == "same" and verdicts["jitter"] == ""
+    b["results"]["metrics"]["mpjpe"] |= {"value": 40.0, "ci95": [38.0, 42.0]}
+    assert {row.metric.name: row.verdict for row in compare(a, b)}["mpjpe"] == "better"
+    assert differences(a, b) == []
+    assert format_table([], "a", "b") == ["no metrics"]
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_settings_from_a_file_and_from_the_command_line(bag, tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("max_people: 4\nfitter:\n  headings: 12\n  matching: {}\ndetector.max_depth: 6\n")
+    out = tmp_path / "o"
+    words = ["evaluate", str(bag), "-o", str(out), "--no-report", "--pipeline", str(path)]
+    assert main([*words, "--set", "max_people=5", "--set", "fitter.sigma=0.02"]) == 0
+    settings = read_metrics(out)["pipeline"]["settings"]
+    defaults = dict(flat(PipelineConfig()))
+    changed = {key: value for key, value in settings.items() if value != json.loads(json.dumps(defaults[key]))}
+    assert changed == {"max_people": 5, "fitter.headings": 12, "detector.max_depth": 6.0, "fitter.sigma": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"nonsense": 1}, "no setting 'nonsense'; there are .*max_people"),
+        ({"fitter.nonsense": 1}, "no setting 'nonsense'; there are .*headings"),
+        ({"fitter": 3}, "fitter is a group of settings; there are fitter.headings"),
+        ({"max_people.deep": 3}, "max_people is a single setting"),
+        ({"max_people": "many"}, "max_people is 'many', it must be a whole number"),
+        ({"max_people": 2.5}, "it must be a whole number"),
+        ({"warm_start": 1}, "warm_start is 1, it must be true or false"),
+        ({"max_residual": True}, "it must be a number"),
+        ({"max_residual": float("nan")}, "it must be a number"),
+        ({"detector": {"head_height": 2}}, "must be a list"),
+        ({"detector": {"head_height": [1, 2, 3]}}, "has 3 entries, it must have 2"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, complaint):
+    with pytest.raises(CommandError, match=f"^here: .*{complaint}"):
+        with_settings(PipelineConfig(), settings, "here")
+
+
+def test_settings_keep_types_and_everything_else():
+    config = with_settings(PipelineConfig(), {"max_residual": 1, "detector.head_height": [1, 2]}, "here")
+    assert config.max_residual == 1.0 and isinstance(config.max_residual, float)
+    assert config.detector.head_height == (1.0, 2.0)
+    assert dataclasses.replace(config, max_residual=0.06).fitter == PipelineConfig().fitter
+
+
+def test_settings_files_that_are_none_are_refused(bag, tmp_path, capsys):
+    for name, text, complaint in (
+        ("list.yaml", "- 1\n", "must hold settings"),
+        ("broken.yaml", "a: [", "not a YAML file"),
+    ):
+        (tmp_path / name).write_text(text)
+        text = refused(capsys, str(bag), "-o", str(tmp_path / "o"), "--pipeline", str(tmp_path / name))
+        assert complaint in text
+    assert "cannot be read" in refused(capsys, str(bag), "-o", str(tmp_path / "o"), "--pipeline", str(tmp_path / "no"))
+    for setting in ("novalue", "=3", "a=[1"):
+        assert "--set" in refused(capsys, str(bag), "-o", str(tmp_path / "o"), "--set", setting)
+
+
+def test_the_environment_is_described():
+    environment = describe_environment()
+    assert environment["cores"] >= 1 and environment["memory_gb"] > 0
+    assert environment["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert json.dumps(environment, allow_nan=False)
+    if "commit" in environment:
+        assert len(environment["commit"]) == 40 and isinstance(environment["changed"], bool)
