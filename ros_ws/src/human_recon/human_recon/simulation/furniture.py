@@ -224,11 +224,15 @@ def _wheelchair(parts: Parts, dice: Dice, shape: SeatShape) -> None:
 
 
 def build_table(
-    dice: Dice, width: float, depth: float, height: float, style: int | None = None, closed: bool = False
-) -> Solid:
-    """A table top on legs, a pedestal or panels, its middle over the origin; ``closed`` gives it a front panel."""
+    dice: Dice, width: float, depth: float, height: float, style: int | None = None, closed: bool = False,
+    thickest: float = 0.05, apron: bool = True,
+) -> Solid:  # fmt: skip
+    """A table top on legs (0), a pedestal (1) or panels (2), its middle over the origin.
+
+    ``closed`` gives it a front panel; without ``apron`` nothing but legs is below the top, of ``thickest`` metres.
+    """
     parts = Parts()
-    thick = dice.between(0.018, 0.05)
+    thick = min(dice.between(0.018, 0.05), max(thickest, 0.01))
     style = dice.weighted((0.5, 0.2, 0.3)) if style is None else style
     top = parts.cylinder if style == 1 and dice.chance(0.5) else parts.box if dice.chance(0.5) else parts.block
     top((0, height - thick / 2, 0), (width, thick, depth))
@@ -238,7 +242,7 @@ def build_table(
         for x in (-1, 1):
             for z in (-1, 1):
                 parts.box((x * (width / 2 - leg), bottom / 2, z * (depth / 2 - leg)), (leg, bottom, leg))
-        if dice.chance(0.5):
+        if apron and dice.chance(0.5):
             parts.box((0, bottom - 0.04, depth / 2 - leg), (width - 2 * leg, 0.08, 0.02))
             parts.box((0, bottom - 0.04, leg - depth / 2), (width - 2 * leg, 0.08, 0.02))
     elif style == 1:

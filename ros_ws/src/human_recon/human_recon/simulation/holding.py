@@ -24,20 +24,26 @@ def held_by(dice: Dice, person: UnplacedPerson, part_start: np.ndarray, catalogu
         return []
     centres = {side: _middle(person.balls, part_start, joint) for side, joint in _HANDS.items()}
     if person.pose_name == "carry_bags":
-        return [("bag", _hung(dice, "bag", hand)) for hand in centres.values()]
+        return [("bag", bag) for hand in centres.values() for bag in _hung(dice, "bag", hand, person)]
     if person.holds == "both":
         return _in_both(dice, person, part_start, centres, catalogue)
     hand = centres[person.holds]
     head = _middle(person.balls, part_start, _HEAD)
     if person.pose_name in ("carry_bag",) or (person.activity == "carrying" and hand[1] < 1.0):
-        return [("bag", _hung(dice, dice.pick(("bag", "bag", "umbrella", "ball")), hand))]
+        kind = dice.pick(("bag", "bag", "umbrella", "ball"))
+        return [(kind, bag) for bag in _hung(dice, kind, hand, person)]
     if "phone" in person.pose_name or "photo" in person.pose_name:
         return [("phone", _towards(carried_thing(dice, "phone"), hand, head, 0.025))]
     if "writing" in person.pose_name:
         return []
     kind = dice.pick(("mug", "mug", "bottle"))
     towards = (head - hand) * (1.0, 0.0, 1.0)
-    return [(kind, carried_thing(dice, kind).moved(0.0, hand + 0.03 * towards / max(math.hypot(*towards), 1e-6)))]
+    solid = carried_thing(dice, kind)
+    for away in (0.03, 0.045, 0.06):  # fingers close around it, but it does not go through the palm
+        placed = solid.moved(0.0, hand + away * towards / max(math.hypot(*towards), 1e-6))
+        if deepest(person.balls, placed.boxes) < 0.03:
+            return [(kind, placed)]
+    return []
 
 
 def luggage_of(dice: Dice, person: UnplacedPerson, part_start: np.ndarray) -> Fixture:
@@ -48,10 +54,9 @@ def luggage_of(dice: Dice, person: UnplacedPerson, part_start: np.ndarray) -> Fi
         if 0.5 < hand[1] < 0.95:
             kind = CARRIED[dice.weighted((0, 0.1, 0.15, 0.4, 0.1, 0.1, 0.1, 0.05))]
             solid = carried_thing(dice, kind)
-            solid = solid.moved(dice.between(-0.4, 0.4), hand + (0.0, 0.0, 0.01))
-            if solid.vertices[:, 1].min() > 0.0:
-                return [(kind, solid)]
-            return []
+            solid = solid.moved(dice.between(-0.4, 0.4), hand + (0.0, 0.0, 0.02))
+            free = solid.vertices[:, 1].min() > 0.0 and deepest(person.balls, solid.boxes) < 0.03
+            return [(kind, solid)] if free else []
     up = person.joints[9].astype(np.float64) - person.joints[3]
     lean = math.atan2(-float(up[2]), float(up[1]))
     if abs(lean) > 0.5:
@@ -117,12 +122,14 @@ def _middle(balls: np.ndarray, part_start: np.ndarray, joint: int) -> np.ndarray
     return balls[part_start[joint] : part_start[joint + 1], :3].mean(axis=0)
 
 
-def _hung(dice: Dice, kind: str, hand: np.ndarray) -> Solid:
-    """Something that hangs from a hand, kept above the floor."""
+def _hung(dice: Dice, kind: str, hand: np.ndarray, person: UnplacedPerson) -> list[Solid]:
+    """Something that hangs from a hand, kept above the floor; nothing where it would hang in the leg."""
     solid = carried_thing(dice, kind)
     low = float(solid.vertices[:, 1].min())
     scale = min(1.0, (float(hand[1]) - 0.02) / -low)
-    return solid.moved(dice.between(-0.3, 0.3), hand, (1.0, scale, 1.0))
+    outward = math.copysign(0.03, float(hand[0] - person.joints[0, 0]))
+    solid = solid.moved(dice.between(-0.3, 0.3), hand + (outward, 0.0, 0.0), (1.0, scale, 1.0))
+    return [solid] if deepest(person.balls, solid.boxes) < 0.03 else []
 
 
 def _towards(solid: Solid, hand: np.ndarray, head: np.ndarray, lift: float) -> Solid:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from human_recon.body.model import BodyModel, default_body_model
 from human_recon.simulation.assets import Assets, Split
 from human_recon.simulation.body_spheres import BodySpheres, fit_spheres
-from human_recon.simulation.outfit import Detail, Looseness, Outfit, bare_outfit, pose_outfit
+from human_recon.simulation.outfit import Detail, Looseness, Material, Outfit, pose_outfit
 from human_recon.simulation.poses import PoseLibrary
 from human_recon.simulation.shapes import Shapes
+from human_recon.simulation.wardrobe import Wardrobe
 
 
 @dataclass(frozen=True, eq=False)
 class UnplacedPerson:
-    """A posed and dressed person at the origin: facing +z, lowest point of the surface at y = 0."""
+    """A posed and dressed person at the origin: facing +z, standing (or whatever they do) on y = 0."""
 
     betas: np.ndarray  # [10] float64
     pose: np.ndarray  # [24, 3] float64, axis-angle
@@ -41,7 +44,7 @@ class PeopleSource:
     split: Split
     shapes: Shapes
     poses: PoseLibrary
-    outfit: Outfit
+    wardrobe: Wardrobe
     spheres: BodySpheres
 
     @staticmethod
@@ -52,7 +55,7 @@ class PeopleSource:
         """
         body = body if body is not None else default_body_model()
         return PeopleSource(
-            body, split, Shapes.load(body), PoseLibrary.load(assets, split), bare_outfit(body, detail),
+            body, split, Shapes.load(body), PoseLibrary.load(assets, split), Wardrobe.load(assets, body, detail),
             fit_spheres(body),
         )  # fmt: skip
 
@@ -64,11 +67,10 @@ class PeopleSource:
         drawn = self.poses.draw(rng, "sitting" if seated else activity)
         while seated is False and drawn.activity == "sitting":
             drawn = self.poses.draw(rng, activity)
-        outfit, looseness = self.outfit, Looseness.draw(rng)
+        outfit, looseness = self.wardrobe.draw(rng, self.split, shape.sex), Looseness.draw(rng)
         surface, joints = pose_outfit(outfit, self.body, shape.betas, drawn.pose, _ORIGIN, looseness)
-        lift = -float(surface[:, 1].min())
-        surface[:, 1] += np.float32(lift)
-        joints[:, 1] += np.float32(lift)
+        balls = self.spheres.pose(shape.betas, drawn.pose, _ORIGIN)
+        lift = _stand(surface, outfit.material, joints, balls)
         trans = np.array([0.0, lift, 0.0])
         return UnplacedPerson(
             betas=shape.betas,
@@ -78,7 +80,7 @@ class PeopleSource:
             outfit=outfit,
             surface=surface,
             joints=joints,
-            balls=self.spheres.pose(shape.betas, drawn.pose, trans),
+            balls=balls,
             activity=drawn.activity,
             supports=drawn.supports,
             holds=drawn.holds,
@@ -88,3 +90,21 @@ class PeopleSource:
 
 
 _ORIGIN = np.zeros(3)
+
+
+@numba.njit(cache=True, nogil=True)
+def _stand(surface, material, joints, balls):
+    """Put somebody on the floor y = 0 in place: the body and its shoes stand on it, cloth below it lies on it."""
+    lowest = math.inf
+    for i in range(len(balls)):
+        lowest = min(lowest, balls[i, 1] - balls[i, 3])
+    for i in range(len(surface)):
+        if material[i] == Material.SKIN or material[i] == Material.SHOES:
+            lowest = min(lowest, surface[i, 1])
+    for i in range(len(surface)):
+        surface[i, 1] = max(surface[i, 1] - np.float32(lowest), np.float32(0.0))
+    for i in range(len(joints)):
+        joints[i, 1] -= np.float32(lowest)
+    for i in range(len(balls)):
+        balls[i, 1] -= lowest
+    return -lowest

@@ -13,9 +13,15 @@ from human_recon.simulation.dice import Dice
 from human_recon.simulation.scene import Scene, View
 from human_recon.simulation.staging import SceneConfig
 
+HEIGHT = (0.2, 2.2)  # metres
+DISTANCE = (0.9, 7.0)  # metres from the joint that the camera is aimed at, along the floor
 CLEARANCE = 0.25  # metres between the camera and anything
-_TRIES = 30
+_TRIES = 40
 _PRESET_NAMES = tuple(PRESETS)
+_TARGET_JOINTS = (0, 0, 4, 5, 6, 9, 9, 12, 15, 15)
+_WALLS = ("wall", "ceiling", "floor", "door")
+
+Point = tuple[float, float, float]
 
 
 def draw_view(
@@ -28,25 +34,42 @@ def draw_view(
     dice = Dice(rng)
     preset = dice.pick(_PRESET_NAMES)
     intrinsics, stride = fitted_intrinsics(PRESETS[preset].intrinsics, size)
-    fallback = None
-    for _ in range(_TRIES):
-        if scene.actors:
-            actor = dice.pick(scene.actors)
-            joint = actor.joints[dice.pick((0, 4, 6, 9, 12, 15, 15))]
-            target = (float(joint[0]), float(joint[1]), float(joint[2]))
-        else:
-            target = (dice.between(-1.5, 1.5), dice.between(0.2, 1.4), dice.between(-1.5, 1.5))
-        away = math.exp(dice.between(math.log(0.6), math.log(7.0)))
-        yaw, height = dice.between(-math.pi, math.pi), dice.between(0.2, 2.2)
-        eye = (target[0] + away * math.cos(yaw), height, target[2] + away * math.sin(yaw))
-        view_angle = math.atan(0.5 * intrinsics.width / intrinsics.fx)
-        turn, tilt = dice.between(-0.8, 0.8) * view_angle, dice.between(-0.6, 0.6) * view_angle
+    close = dice.chance(config.close_views)
+    for attempt in range(_TRIES):
+        target = _draw_target(dice, scene)
+        eye = _draw_eye(dice, scene, target, close and attempt < _TRIES // 2)
+        half = math.atan(0.5 * intrinsics.width / intrinsics.fx), math.atan(0.5 * intrinsics.height / intrinsics.fy)
+        turn, tilt = dice.between(-0.8, 0.8) * half[0], dice.between(-0.6, 0.6) * half[1]
         matrix = look_at(eye, target, turn, tilt, dice.between(-0.06, 0.06))
-        fallback = fallback if fallback is not None else matrix
-        if _free(scene, eye, target):
+        strict = attempt < _TRIES - 5 and dice.chance(0.85)  # sometimes something is in the way
+        if _free(scene, eye, target, strict):
             return View(matrix, intrinsics, stride, preset)
-    assert fallback is not None
-    return View(fallback, intrinsics, stride, preset)
+    # A scene crammed full: from above, where nothing is.
+    top = max((float(thing.vertices[:, 1].max()) for thing in scene.things), default=3.0) + 1.0
+    return View(look_at((0.0, top, 0.1), (0.0, 0.0, 0.0), 0.0, 0.0, 0.0), intrinsics, stride, preset)
+
+
+def _draw_target(dice: Dice, scene: Scene) -> Point:
+    """A joint of somebody, or a point where somebody might be."""
+    if not scene.actors:
+        return dice.between(-1.5, 1.5), dice.between(0.2, 1.4), dice.between(-1.5, 1.5)
+    joint = dice.pick(scene.actors).joints[dice.pick(_TARGET_JOINTS)]
+    return float(joint[0]), float(joint[1]), float(joint[2])
+
+
+def _draw_eye(dice: Dice, scene: Scene, target: Point, close: bool) -> Point:
+    """A place for the camera; ``close`` to the target or to some thing that will stand into the picture."""
+    low, high = HEIGHT
+    yaw = dice.between(-math.pi, math.pi)
+    if close and scene.things and dice.chance(0.5):
+        vertices = dice.pick(scene.things).vertices
+        corner = vertices[dice.below(len(vertices))]
+        away = dice.between(CLEARANCE, 0.7)
+        height = min(max(float(corner[1]) + dice.between(-0.3, 0.3), low), high)
+        return float(corner[0]) + away * math.cos(yaw), height, float(corner[2]) + away * math.sin(yaw)
+    nearest, farthest = (0.45, 1.0) if close else DISTANCE
+    away = math.exp(dice.between(math.log(nearest), math.log(farthest)))
+    return target[0] + away * math.cos(yaw), dice.between(low, high), target[2] + away * math.sin(yaw)
 
 
 def fitted_intrinsics(native: CameraIntrinsics, size: tuple[int, int] | None) -> tuple[CameraIntrinsics, float]:
@@ -64,9 +87,7 @@ def fitted_intrinsics(native: CameraIntrinsics, size: tuple[int, int] | None) ->
     )  # fmt: skip
 
 
-def look_at(
-    eye: tuple[float, float, float], target: tuple[float, float, float], turn: float, tilt: float, roll: float
-) -> np.ndarray:
+def look_at(eye: Point, target: Point, turn: float, tilt: float, roll: float) -> np.ndarray:
     """[3, 4] world to camera: from ``eye`` towards ``target``, then turned to the side, tilted and rolled; radians."""
     x, y, z = (target[c] - eye[c] for c in range(3))
     yaw = math.atan2(x, z) + turn
@@ -85,14 +106,20 @@ def look_at(
     return np.concatenate([rotation, -(rotation @ np.array(eye))[:, None]], axis=1)
 
 
-def _free(scene: Scene, eye: tuple[float, float, float], target: tuple[float, float, float]) -> bool:
-    """Whether the eye has room around it and no wall hides the target."""
+def _free(scene: Scene, eye: Point, target: Point, strict: bool) -> bool:
+    """Whether the eye has room around it and sees the target past the walls, ``strict``: past everything.
+
+    Walls must also leave a way along the floor, or the view would be one through a window.
+    """
     for actor in scene.actors:
         if _nearest(actor.surface, *eye) < CLEARANCE:
             return False
+    step = (target[0], min(0.15, target[1]), target[2])
     for thing in scene.things:
-        blocking = thing.kind in ("wall", "ceiling", "floor")
-        if _obstructs(thing.vertices, thing.faces, *eye, *target, CLEARANCE, blocking):
+        wall = thing.kind in _WALLS
+        if _obstructs(thing.vertices, thing.faces, *eye, *target, CLEARANCE, wall or strict):
+            return False
+        if wall and _obstructs(thing.vertices, thing.faces, eye[0], 0.15, eye[2], *step, 0.0, True):
             return False
     return True
 
@@ -114,6 +141,11 @@ def _obstructs(vertices, faces, x, y, z, tx, ty, tz, clearance, blocking):
         for c in range(3):
             low[c] = min(low[c], vertices[i, c])
             high[c] = max(high[c], vertices[i, c])
+    if blocking:  # only if the box around the line meets that of the mesh
+        blocking = (
+            min(x, tx) < high[0] and max(x, tx) > low[0] and min(y, ty) < high[1] and max(y, ty) > low[1]
+            and min(z, tz) < high[2] and max(z, tz) > low[2]
+        )  # fmt: skip
     around = (
         low[0] - clearance < x < high[0] + clearance
         and low[1] - clearance < y < high[1] + clearance

@@ -12,8 +12,10 @@ import numpy as np
 
 from human_recon.simulation.dice import Dice
 from human_recon.simulation.meshing import Parts, Solid, join, turned
+from human_recon.simulation.placement import plan_of
 
 _THICK = 0.12  # metres, walls
+_NO_BALLS = np.zeros((0, 4))
 _APRON = 4.0  # metres of floor beyond the walls: seen through doorways
 
 Openings = list[tuple[float, float, float, float]]  # left, right along the wall; bottom, top
@@ -27,17 +29,41 @@ class Room:
     depth: float  # metres along z
     walls: tuple[bool, bool, bool, bool]  # whether there is one at -z, +x, +z, -x
     solids: tuple[tuple[str, Solid], ...]  # kind and mesh; no furniture
-    footprints: np.ndarray  # [N, 5] centre x, z, half sizes, yaw of what stands on the floor
+    inner: Solid  # without vertices: the boxes of columns, open doors, radiators and the like inside the rectangle
 
     def stretched(self, x: float, z: float) -> Room:
         """The room with its plan scaled by ``x`` and ``z``."""
+        scale = (x, 1.0, z)
         return Room(
             self.width * x,
             self.depth * z,
             self.walls,
-            tuple((kind, solid.moved(0.0, (0.0, 0.0, 0.0), (x, 1.0, z))) for kind, solid in self.solids),
-            self.footprints * (x, z, x, z, 1.0),
+            tuple((kind, solid.moved(0.0, (0.0, 0.0, 0.0), scale)) for kind, solid in self.solids),
+            self.inner.moved(0.0, (0.0, 0.0, 0.0), scale),
         )
+
+
+def make_room(
+    width: float, depth: float, walls: tuple[bool, bool, bool, bool], solids: list[tuple[str, Solid]]
+) -> Room:
+    """A room of these solids."""
+    inner = []
+    for kind, solid in solids:
+        if kind in ("floor", "ceiling"):
+            continue
+        for box in solid.boxes:
+            plan = plan_of(_NO_BALLS, box[None])
+            margin = 0.015  # walls touch the rectangle
+            if (
+                plan[0] < width / 2 - margin
+                and plan[1] > margin - width / 2
+                and plan[2] < depth / 2 - margin
+                and plan[3] > margin - depth / 2
+            ):
+                inner.append(box)
+    boxes = np.array(inner).reshape(-1, 12)
+    nothing = Solid(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), boxes)
+    return Room(width, depth, walls, tuple(solids), nothing)
 
 
 def draw_room(dice: Dice) -> Room:
@@ -50,9 +76,8 @@ def draw_room(dice: Dice) -> Room:
     height = dice.between(2.8, 5.0) if style == 3 else dice.between(2.3, 3.2)
     if dice.chance(0.5):
         width, depth = depth, width
-    walls = tuple(dice.chance(0.8) for _ in range(4))
+    walls = (dice.chance(0.8), dice.chance(0.8), dice.chance(0.8), dice.chance(0.8))
     solids: list[tuple[str, Solid]] = [("floor", _floor(width, depth))]
-    footprints: list[tuple[float, float, float, float, float]] = []
     for side, present in enumerate(walls):
         length = width if side % 2 == 0 else depth
         away = (depth if side % 2 == 0 else width) / 2
@@ -64,12 +89,10 @@ def draw_room(dice: Dice) -> Room:
     if dice.chance(0.7):
         solids.append(("ceiling", _ceiling(dice, width, depth, height)))
     if (style == 3 and dice.chance(0.6)) or dice.chance(0.08):
-        column = _columns(dice, width, depth, height, footprints)
-        solids.append(("column", column))
+        solids.append(("column", _columns(dice, width, depth, height)))
     if style == 3 and dice.chance(0.3):
-        stairs = _stairs(dice, width, depth, footprints)
-        solids.append(("stairs", stairs))
-    return Room(width, depth, walls, tuple(solids), np.array(footprints).reshape(-1, 5))
+        solids.append(("stairs", _stairs(dice, width, depth)))
+    return make_room(width, depth, walls, solids)
 
 
 def _floor(width: float, depth: float) -> Solid:
@@ -208,21 +231,16 @@ def _ceiling(dice: Dice, width: float, depth: float, height: float) -> Solid:
     return parts.build()
 
 
-def _columns(
-    dice: Dice, width: float, depth: float, height: float, footprints: list[tuple[float, float, float, float, float]]
-) -> Solid:
+def _columns(dice: Dice, width: float, depth: float, height: float) -> Solid:
     parts, thick = Parts(), dice.between(0.2, 0.6)
     solid = parts.cylinder if dice.chance(0.6) else parts.box
     for _ in range(1 + dice.below(4)):
         x, z = dice.between(-0.45, 0.45) * width, dice.between(-0.45, 0.45) * depth
         solid((x, height / 2, z), (thick, height, thick))
-        footprints.append((x, z, thick / 2, thick / 2, 0.0))
     return parts.build()
 
 
-def _stairs(
-    dice: Dice, width: float, depth: float, footprints: list[tuple[float, float, float, float, float]]
-) -> Solid:
+def _stairs(dice: Dice, width: float, depth: float) -> Solid:
     parts, wide, steps = Parts(), dice.between(1.0, 1.8), 4 + dice.below(8)
     x, z = dice.sign() * (width / 2 - wide / 2), -depth * 0.45
     for k in range(steps):
@@ -232,7 +250,6 @@ def _stairs(
         at = x + side * wide / 2
         parts.rod((at, 0.17 * steps + 0.9, z), (at, 0.9, z + 0.29 * steps), 0.02)
         parts.rod((at, 0, z + 0.29 * steps), (at, 0.9, z + 0.29 * steps), 0.02)
-    footprints.append((x, z + 0.145 * steps, wide / 2, 0.145 * steps + 0.15, 0.0))
     return parts.build()
 
 
@@ -240,7 +257,6 @@ def _open_place(dice: Dice) -> Room:
     """No walls: a terrace, a street, a yard; sometimes a house front, posts, a fence."""
     width, depth = dice.between(5.0, 14.0), dice.between(5.0, 14.0)
     solids = [("floor", _floor(width + 10.0, depth + 10.0))]
-    footprints: list[tuple[float, float, float, float, float]] = []
     wall = False
     if dice.chance(0.4):
         wall = True
@@ -253,5 +269,5 @@ def _open_place(dice: Dice) -> Room:
         fence.box((0, high * 0.8, -depth / 2), (width, 0.06, 0.03))
         solids.append(("fence", fence.build()))
     if dice.chance(0.5):
-        solids.append(("column", _columns(dice, width, depth, dice.between(2.5, 5.0), footprints)))
-    return Room(width, depth, (wall, False, False, False), tuple(solids), np.array(footprints).reshape(-1, 5))
+        solids.append(("column", _columns(dice, width, depth, dice.between(2.5, 5.0))))
+    return make_room(width, depth, (wall, False, False, False), solids)

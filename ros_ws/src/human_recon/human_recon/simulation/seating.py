@@ -135,12 +135,15 @@ def _seat_shape(
 def table_for(dice: Dice, person: UnplacedPerson, part: np.ndarray) -> Fixture | None:
     """A table or desk with things on it right before a sitter; None when their limbs leave no room for one."""
     for _ in range(3):
-        edge, top, reach = _table(person.balls, part, dice.between(0.0, 0.12), dice.between(0.64, 0.8))
+        edge, top, reach, below = _table(person.balls, part, dice.between(0.0, 0.1), dice.between(0.64, 0.8))
         if top < 0.45 or top > 1.15:
-            return None
+            continue
         width, depth = dice.between(0.7, 2.0), max(dice.between(0.45, 0.9), reach - edge + 0.05)
         aside = dice.between(-0.5, 0.5) * max(width - 0.9, 0.0)
-        table = build_table(dice, width, depth, top, style=dice.pick((0, 0, 2)), closed=dice.chance(0.3))
+        table = build_table(
+            dice, width, depth, top, dice.pick((0, 0, 2)), dice.chance(0.3), thickest=min(top - below, 0.06) - 0.01,
+            apron=top - below > 0.16,
+        )  # fmt: skip
         table = table.moved(math.pi, (aside, 0.0, edge + depth / 2))
         if deepest(person.balls, table.boxes) > HARD:
             continue
@@ -172,7 +175,7 @@ def table_for(dice: Dice, person: UnplacedPerson, part: np.ndarray) -> Fixture |
 
 def counter_for(dice: Dice, person: UnplacedPerson, part: np.ndarray) -> Fixture | None:
     """A counter or high table under the hands of somebody who leans on it."""
-    edge, top, reach = _table(person.balls, part, dice.between(-0.01, 0.03), 0.95)
+    edge, top, reach, _ = _table(person.balls, part, dice.between(-0.01, 0.03), 0.95)
     if not 0.6 < top < 1.4:
         return None
     width, depth = dice.between(0.8, 2.2), max(dice.between(0.4, 0.7), reach - edge + 0.05)
@@ -226,7 +229,8 @@ def bed_for(dice: Dice, person: UnplacedPerson) -> tuple[Fixture, float]:
         solid, kind = parts.build(), "mat"
     else:
         solid, kind = build_bed(dice, width, length, height, bedding=False), "bed"
-    turn = (math.pi / 2 if across else 0.0) + (math.pi if dice.chance(0.5) else 0.0)
+    head = person.joints[15] - person.joints[0]
+    turn = (math.pi / 2 if across else 0.0) + (math.pi if (head[0] if across else head[2]) > 0.0 else 0.0)
     return [(kind, solid.moved(turn, middle))], height - dice.between(0.0, 0.012)
 
 
@@ -276,27 +280,47 @@ def _forearms(balls, part, seat, front, middle):
 
 @numba.njit(cache=True, nogil=True)
 def _table(balls, part, gap, wanted):
-    """Front edge, height and reach of the hands of a table before somebody; height -1 when there is no room."""
-    belly = -math.inf
+    """Front edge, height and reach of the hands of a table before somebody, and the height of what is below it.
+
+    The height is -1 when there is no room.
+    """
+    pelvis, count = 0.0, 0
     for i in range(len(balls)):
-        if part[i] in (0, 3, 6, 9) and balls[i, 1] < 1.3:
-            belly = max(belly, balls[i, 2] + balls[i, 3])
-    edge = belly + 0.01 + gap
-    thighs, hands, reach = 0.0, math.inf, edge
+        if part[i] == 0:
+            pelvis, count = pelvis + balls[i, 2], count + 1
+    pelvis /= max(count, 1)
+    hands = math.inf
+    for i in range(len(balls)):
+        if part[i] >= 20 and balls[i, 2] > pelvis + 0.15:
+            hands = min(hands, balls[i, 1] - balls[i, 3])
+    # Hands near the wished height rest on the table; hands high above it do something else.
+    resting = hands < wanted + 0.14
+    top = hands + 0.003 if resting else wanted
+    edge = -math.inf
+    for i in range(len(balls)):  # the trunk, as far as it does not lean over the table, and elbows below its top
+        if (part[i] in (0, 3, 6, 9) or part[i] >= 16) and balls[i, 1] - balls[i, 3] < top - 0.004:
+            edge = max(edge, balls[i, 2] + balls[i, 3])
+    edge += 0.01 + gap
+    below, reach, others = 0.0, edge, math.inf
     for i in range(len(balls)):
         if balls[i, 2] + balls[i, 3] < edge:
             continue
         if part[i] in (1, 2, 4, 5):
-            thighs = max(thighs, balls[i, 1] + balls[i, 3])
+            below = max(below, balls[i, 1] + balls[i, 3])
         elif part[i] >= 16:
-            hands = min(hands, balls[i, 1] - balls[i, 3])
+            others = min(others, balls[i, 1] - balls[i, 3])
             reach = max(reach, balls[i, 2] + balls[i, 3])
-    lowest = thighs + 0.06
-    if hands < lowest:  # hands in the lap or at the knees
-        return edge, -1.0, reach
-    # Hands near the wished height rest on the table; hands high above it do something else.
-    top = hands + 0.003 if hands < wanted + 0.14 else max(wanted, lowest)
-    return edge, top, reach
+    if not resting:
+        top = min(max(top, below + 0.06), others)
+    if top < below + 0.03 or (resting and reach < edge + 0.02):
+        return edge, -1.0, reach, below
+    return edge, top, reach, below
+
+
+def lies_flat(balls: np.ndarray, part: np.ndarray) -> bool:
+    """Whether somebody's trunk or pelvis is near the ground, so that a mattress carries it."""
+    trunk = balls[part <= 9]
+    return float((trunk[:, 1] - trunk[:, 3]).min()) < 0.06
 
 
 @numba.njit(cache=True, nogil=True)

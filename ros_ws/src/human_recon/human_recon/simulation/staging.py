@@ -14,15 +14,16 @@ from human_recon.simulation.holding import held_by, luggage_of
 from human_recon.simulation.meshing import Parts, Solid
 from human_recon.simulation.people_source import PeopleSource, UnplacedPerson
 from human_recon.simulation.placement import Floor, plan_of, turn_balls, turn_boxes
-from human_recon.simulation.rooms import Room
+from human_recon.simulation.rooms import Room, make_room
 from human_recon.simulation.scene import Actor, Scene, Thing
-from human_recon.simulation.seating import Fixture, bed_for, counter_for, seat_for, table_for, wall_for
+from human_recon.simulation.seating import Fixture, bed_for, counter_for, lies_flat, seat_for, table_for, wall_for
 
 MAX_PEOPLE = 8
 
 _NO_BALLS, _NO_BOXES = np.zeros((0, 4)), np.zeros((0, 12))
 _PLACE_TRIES = 5
 _SEAT_TRIES = 4
+_CARRYING = ("standing", "walking", "gesturing", "running", "leaning")  # activities with a bag or a backpack
 _WALL_GAP = 0.02  # metres people and furniture keep from walls
 
 
@@ -101,7 +102,7 @@ class SceneSampler:
         self._catalogue = Catalogue(people.split)
         bare = Parts()
         bare.box((0.0, -0.1, 0.0), (30.0, 0.2, 30.0))
-        self._bare = Room(9.0, 9.0, (False,) * 4, (("floor", bare.build()),), np.zeros((0, 5)))
+        self._bare = make_room(9.0, 9.0, (False, False, False, False), [("floor", bare.build())])
 
     def draw(self, rng: np.random.Generator) -> Scene:
         """A scene, a function of the generator's state alone."""
@@ -135,8 +136,7 @@ class SceneSampler:
         if not self.config.rooms:
             return self._bare
         room = dice.pick(self._catalogue.rooms).stretched(dice.between(0.85, 1.2), dice.between(0.85, 1.2))
-        for x, z, half_x, half_z, _ in room.footprints:
-            self._floor.add_boxes(np.array([[x, 1.0, z, half_x, 1.0, half_z, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]]))
+        self._floor.add_boxes(room.inner.boxes)
         return room
 
     # --- people -------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class SceneSampler:
             fixture, lift = found
             if self.config.held:
                 fixture = fixture + held_by(dice, person, self._part_start, self._catalogue)
-                if person.supports == "floor" and dice.chance(0.25):
+                if person.activity in _CARRYING and dice.chance(0.2):
                     fixture += luggage_of(dice, person, self._part_start)
             balls = person.balls
             if lift:
@@ -169,16 +169,21 @@ class SceneSampler:
             seat = seat_for(dice, person, self._part)
             if seat is None:
                 return None
-            if person.side == "front" or dice.chance(0.35):
-                seat = seat + (table_for(dice, person, self._part) or [])
-            return seat, 0.0
+            if person.side != "front":
+                table = table_for(dice, person, self._part) if dice.chance(0.35) else None
+                return seat + (table or []), 0.0
+            table = table_for(dice, person, self._part)  # hands that lie on nothing are worth another try
+            return None if table is None and dice.chance(0.7) else (seat + (table or []), 0.0)
         if person.supports == "wall":
             return wall_for(dice, person, person.side), 0.0
         if person.supports == "table":
             counter = counter_for(dice, person, self._part)
             return None if counter is None else (counter, 0.0)
-        if person.supports == "lying" and self.config.supports and dice.chance(0.6):
-            return bed_for(dice, person)
+        if person.supports == "lying":
+            if not lies_flat(person.balls, self._part):
+                return None
+            if self.config.supports and dice.chance(0.6):
+                return bed_for(dice, person)
         return [], 0.0
 
     def _find_place(self, dice: Dice, room: Room, ensemble: _Ensemble, partner: _Placed | None) -> _Placed | None:
