@@ -65,6 +65,13 @@ def axis(size: int, stride: float, pitch: float) -> Axis:
     return Axis(cell, weight, 1.0 / np.sqrt((1.0 - weight) ** 2 + weight**2))
 
 
+@lru_cache(maxsize=32)
+def ray_scales(height: int, width: int, fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    """[H, W] float64: 1 / length of the ray ((u - cx) / fx, (v - cy) / fy, 1) of each pixel. Read only."""
+    x, y = (np.arange(width) - cx) / fx, (np.arange(height) - cy) / fy
+    return 1.0 / np.sqrt((x * x)[None] + (y * y)[:, None] + 1.0)
+
+
 @numba.njit(cache=True, nogil=True)
 def normal_lattice(key, rows, columns):
     """[rows, columns] float64, standard normal."""

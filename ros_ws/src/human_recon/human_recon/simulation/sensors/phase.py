@@ -28,6 +28,7 @@ from human_recon.simulation.sensors.fields import (
     lattice_reference,
     normal_lattice,
     normal_of_36_bits,
+    ray_scales,
     subkey,
 )
 
@@ -79,12 +80,13 @@ def measure(
         reflectance,
         axis(height, stride, parameters.cloud),
         axis(width, stride, parameters.cloud),
+        ray_scales(height, width, *camera),
         parameters,
     )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, vertical, horizontal, p):
+def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, vertical, horizontal, ray_scale, p):
     height, width = depth.shape
     cloud_key, pixel_key = keys
     with_normal, with_codes = normal.shape[0] > 0, codes.shape[0] > 0
@@ -127,7 +129,7 @@ def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, ve
                 cosine = 1.0
                 if with_normal:
                     along = abs(float(normal[v, u, 0]) * x + float(normal[v, u, 1]) * ray_y + float(normal[v, u, 2]))
-                    cosine = min(1.0, along / math.sqrt(ray + 1.0))
+                    cosine = min(1.0, along * ray_scale[v, u])
                 returned = reflectance[codes[v, u]] if with_codes else reflectance[255]
                 light = 1.0 - p.falloff * ray / corner_ray
                 weakness = z * z / max(returned * cosine * light, 1e-6)
@@ -197,7 +199,8 @@ def measure_reference(
     cosine = np.ones_like(z)
     if normal is not None:
         n = normal.astype(np.float64)
-        cosine = np.minimum(1.0, np.abs(n[..., 0] * x + n[..., 1] * y + n[..., 2]) / np.sqrt(ray + 1.0))
+        along = np.abs(n[..., 0] * x + n[..., 1] * y + n[..., 2])
+        cosine = np.minimum(1.0, along * ray_scales(height, width, *camera))
     returned = reflectance[codes] if codes is not None else reflectance[255]
     corner_ray = (max(cx, width - 1 - cx) / fx) ** 2 + (max(cy, height - 1 - cy) / fy) ** 2
     weakness = z * z / np.maximum(returned * cosine * (1.0 - p.falloff * ray / corner_ray), 1e-6)

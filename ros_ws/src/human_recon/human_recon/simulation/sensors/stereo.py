@@ -30,7 +30,7 @@ class Stereo:
     baseline: float  # metres
     sigma: float = 0.08  # pixels
     step: float = 1.0 / 32.0  # pixels (Grunnet-Jepsen et al., "Subpixel linearity improvement", Intel 2019)
-    correlated: float = 0.95  # share of the noise's variance
+    correlated: float = 1.0  # share of the noise's variance; rounding to steps adds what is not
     blob: tuple[float, float] = (6.0, 6.0)  # pixels: matching windows of 7 to 11 pixels overlap
     grazing: float = 0.3
     fill: float = 2.5  # pixels

@@ -39,12 +39,15 @@ from human_recon.simulation.sensors.fields import (
     lattice_reference,
     normal_lattice,
     normal_of_36_bits,
+    ray_scales,
     subkey,
 )
 
-_NEAREST = 0.05  # metres, what is nearer does not even hide anything
+_NEAREST = 0.2  # metres, what is nearer is not there: it hides nothing either
 # Fibres scatter light aside: heads lose their rims first (real frame). Surface codes: see surfaces.py.
 _PLAIN, _FIBRES, _HAIR = 255, 128 + 7, int(Material.HAIR)
+# Steps of a low-discrepancy sequence in two dimensions: the plastic number's inverse and its square.
+_GOLDEN_X, _GOLDEN_Y = 0.7548776662466927, 0.5698402909980532
 _SHARE = 1.0 / 32768.0
 _NORMAL_QUANTILES = ndtri((np.arange(256) + 0.5) / 256.0)
 
@@ -115,6 +118,7 @@ def measure(
         smooth_horizontal,
         axis(height, stride, parameters.warp),
         axis(width, stride, parameters.warp),
+        ray_scales(height, width, *camera),
         parameters,
     )
 
@@ -208,6 +212,7 @@ def _measure(
     smooth_horizontal,
     warp_vertical,
     warp_horizontal,
+    ray_scale,
     p,
 ):
     height, width = depth.shape
@@ -273,14 +278,11 @@ def _measure(
     left, right, top, bottom = p.limits
 
     inverse = np.empty((height, width))
-    nearest = 0.0
     for v in range(height):
         for u in range(width):
             z = float(depth[v, u])
-            here = 1.0 / z if z > _NEAREST else 0.0
-            nearest = max(nearest, here)
-            inverse[v, u] = here
-    padding = math.ceil(max(abs(p.projector), abs(p.camera)) / stride * nearest) + 1
+            inverse[v, u] = 1.0 / z if z > _NEAREST else 0.0
+    padding = math.ceil(max(abs(p.projector), abs(p.camera)) / stride / _NEAREST) + 1
     bins = np.empty(width + 2 * padding)
 
     if p.shadow:
@@ -311,13 +313,14 @@ def _measure(
             interpolate_row(blob, vertical.cell[v], vertical.weight[v], horizontal, blob_row)
         if limited:
             interpolate_row(cloud, smooth_vertical.cell[v], smooth_vertical.weight[v], smooth_horizontal, cloud_row)
-        if with_normal:
+        if with_normal and (noisy or limited):
             for u in range(width):
                 x = ray_x[u]
                 along = float(normal[v, u, 0]) * x + float(normal[v, u, 1]) * ray_y + float(normal[v, u, 2])
-                cosine[u] = min(1.0, abs(along) / math.sqrt(x * x + ray_y * ray_y + 1.0))
-        for u in range(width):
-            growth[u] = 1.0 + p.grazing * (1.0 / max(cosine[u], 0.1) - 1.0)
+                cosine[u] = min(1.0, abs(along) * ray_scale[v, u])
+        if noisy:
+            for u in range(width):
+                growth[u] = 1.0 + p.grazing * (1.0 / max(cosine[u], 0.1) - 1.0)
         can_smooth = half > 0 and half <= v < height - half
         for u in range(width):
             here = row[u]
@@ -365,10 +368,14 @@ def _measure(
         if p.jitter > 0.0:
             interpolate_row(aside_x, warp_vertical.cell[v], warp_vertical.weight[v], warp_horizontal, row_x)
             interpolate_row(aside_y, warp_vertical.cell[v], warp_vertical.weight[v], warp_horizontal, row_y)
+        first_share = v * _GOLDEN_Y + hash_uniform(warp_key, 1 << 61)
         for u in range(width):
             value = measured[v + margin, u + margin]
             if p.jitter > 0.0:
-                share = hash_uniform(warp_key, (1 << 61) + v * width + u) if coarse else 0.5
+                share = 0.5
+                if coarse:
+                    share = first_share + u * _GOLDEN_X
+                    share -= np.int64(share)
                 du, dv = np.int64(row_x[u] + share + 64.0) - 64, np.int64(row_y[u] + share + 64.0) - 64
                 there = measured[v + margin + dv, u + margin + du]
                 back = measured[v + margin - dv, u + margin - du]
@@ -434,7 +441,8 @@ def measure_reference(
     cosine = np.ones_like(z)
     if normal is not None:
         n = normal.astype(np.float64)
-        cosine = np.minimum(1.0, np.abs(n[..., 0] * x + n[..., 1] * y + n[..., 2]) / np.sqrt(x * x + y * y + 1.0))
+        along = np.abs(n[..., 0] * x + n[..., 1] * y + n[..., 2])
+        cosine = np.minimum(1.0, along * ray_scales(height, width, *camera))
     bricks = bricks_reference(subkey(key, 3), (height, width), stride, p.brick)
     signal = ragged_levels(p.ragged_sigma)[bricks & 255]
     signal[((bricks >> 8) & 65535) < p.holes * 65536.0] = 0.0
@@ -486,8 +494,8 @@ def measure_reference(
         bits = bits_reference(subkey(key, 5), i * LATTICE_ROW + j)
         aside_x = interpolate_reference(((bits & 65535) * _SHARE - 1.0) * reach, vertical, horizontal)
         aside_y = interpolate_reference((((bits >> 16) & 65535) * _SHARE - 1.0) * reach, vertical, horizontal)
-        pixels = (v * width + u).astype(np.uint64) + np.uint64(1 << 61)
-        share = bits_reference(subkey(key, 5), pixels) * (1.0 / 9007199254740992.0) if coarse else 0.5
+        start = bits_reference(subkey(key, 5), np.array(1 << 61)) * (1.0 / 9007199254740992.0)
+        share = (v * _GOLDEN_Y + start + u * _GOLDEN_X) % 1.0 if coarse else 0.5
         du, dv = np.floor(aside_x + share).astype(np.int64), np.floor(aside_y + share).astype(np.int64)
         margin = math.ceil(reach) + 1
         padded = np.pad(measured, margin)
