@@ -27,7 +27,7 @@ setup(
     maintainer_email="human-recon@users.noreply.github.com",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     # io/msg leads to human_recon_msgs/msg: bags carry and are read with these definitions where that package is absent.
-    package_data={PACKAGE: ["py.typed", "io/msg/*.msg"]},
+    package_data={PACKAGE: ["py.typed", "io/msg/*.msg", "geometry/*.cu"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

@@ -19,7 +19,7 @@ SOURCES = sorted((PACKAGE_ROOT / "human_recon").rglob("*.py"))
 # Import name -> name in requirements/*.txt, where they differ.
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
 # Imported where needed only (inside functions, or by the torch layer that nothing online imports); not run-time needs.
-OPTIONAL = {"torch", "plyfile"}
+OPTIONAL = {"torch", "plyfile", "cupy"}
 # Part of every ROS 2, or used only when importable: cv_bridge and the like are not in the wheels.
 ROS_OPTIONAL = {"cv_bridge", "message_filters", "tf2_ros", "hri_msgs", "ament_index_python"}
 # Never imported, but rclpy's lifecycle node offers its services in these types.
@@ -138,5 +138,9 @@ def test_all_packages_are_installed(metadata: Path) -> None:
     listed = (metadata / "SOURCES.txt").read_text(encoding="utf-8").splitlines()
     for source in SOURCES:
         assert source.relative_to(PACKAGE_ROOT).as_posix() in listed, f"{source} is in a folder without __init__.py"
+    kernels = list((PACKAGE_ROOT / "human_recon").rglob("*.cu"))
+    assert kernels, "the CUDA source is gone"
+    for source in kernels:
+        assert source.relative_to(PACKAGE_ROOT).as_posix() in listed, f"{source} is not in setup.py's package_data"
     # Offline code and tests stay out of a robot's install.
     assert not any(line.startswith(("training/", "tests/")) and line.endswith("__init__.py") for line in listed)

@@ -44,7 +44,7 @@ def project_vertices(vertices, begin, end, fx, fy, cx, cy, near, width, height, 
     """
     columns, rows = float(width), float(height)
     for i in range(begin, end):  # no branches, so that the compiler takes several vertices at once
-        x, y, z = float(vertices[i, 0]), float(vertices[i, 1]), float(vertices[i, 2])
+        x, y, z = np.float64(vertices[i, 0]), np.float64(vertices[i, 1]), np.float64(vertices[i, 2])
         finite = x * 0.0 + y * 0.0 + z * 0.0 == 0.0
         front = finite & (z > near)
         w = 1.0 / (z if front else 1.0)
@@ -175,9 +175,9 @@ def _near_crossing(vertices, i, j, near):
     """Where edge i-j meets the near plane: x, y (z is ``near``). The same point from both sides of the edge."""
     if i > j:
         i, j = j, i
-    xi, yi, zi = float(vertices[i, 0]), float(vertices[i, 1]), float(vertices[i, 2])
-    t = (near - zi) / (float(vertices[j, 2]) - zi)
-    return xi + t * (float(vertices[j, 0]) - xi), yi + t * (float(vertices[j, 1]) - yi)
+    xi, yi, zi = np.float64(vertices[i, 0]), np.float64(vertices[i, 1]), np.float64(vertices[i, 2])
+    t = (near - zi) / (np.float64(vertices[j, 2]) - zi)
+    return xi + t * (np.float64(vertices[j, 0]) - xi), yi + t * (np.float64(vertices[j, 1]) - yi)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -445,7 +445,7 @@ def corner_weights(dx, dy, ax, ay, az, bx, by, bz, cx, cy, cz):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _point(vertices, i):
-    return float(vertices[i, 0]), float(vertices[i, 1]), float(vertices[i, 2])
+    return np.float64(vertices[i, 0]), np.float64(vertices[i, 1]), np.float64(vertices[i, 2])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

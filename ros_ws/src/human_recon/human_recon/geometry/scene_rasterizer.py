@@ -168,6 +168,21 @@ def check_batch(batch: MeshBatch) -> None:
     Raises:
         ValueError: naming the field.
     """
+    check_shapes(batch)
+    count, face_count = len(batch.vertices), len(batch.faces)
+    if batch.faces.size and (batch.faces.min() < 0 or batch.faces.max() >= count):
+        raise ValueError(f"faces index {batch.faces.min()}..{batch.faces.max()}, but there are {count} vertices")
+    start = batch.face_start
+    if start[0] != 0 or start[-1] != face_count or (np.diff(start) < 0).any():
+        raise ValueError(f"face_start must rise from 0 to the {face_count} faces, got {start}")
+
+
+def check_shapes(batch: MeshBatch) -> None:
+    """Refuse arrays of other shapes than MeshBatch says; arrays of any library.
+
+    Raises:
+        ValueError: naming the field.
+    """
     count, face_count, scenes = len(batch.vertices), len(batch.faces), len(batch.cameras)
     expected = {
         "vertices": (count, 3),
@@ -179,13 +194,8 @@ def check_batch(batch: MeshBatch) -> None:
     expected |= {"body_vertex": (count,), "part": (count,), "canonical": (count, 3)}
     for name, shape in expected.items():
         value = getattr(batch, name)
-        if value is not None and value.shape != shape:
+        if value is not None and tuple(value.shape) != shape:
             raise ValueError(f"{name} must be {list(shape)}, got {list(value.shape)}")
-    if batch.faces.size and (batch.faces.min() < 0 or batch.faces.max() >= count):
-        raise ValueError(f"faces index {batch.faces.min()}..{batch.faces.max()}, but there are {count} vertices")
-    start = batch.face_start
-    if start[0] != 0 or start[-1] != face_count or (np.diff(start) < 0).any():
-        raise ValueError(f"face_start must rise from 0 to the {face_count} faces, got {start}")
     if min(batch.size) < 1:
         raise ValueError(f"size must be at least 1 by 1, got {batch.size}")
 
