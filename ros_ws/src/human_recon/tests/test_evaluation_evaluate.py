@@ -124,6 +124,17 @@ def test_a_shift_is_measured_in_millimetres(body, two):
     assert result.summary["joints"]["l_knee"]["mean_mm"] == pytest.approx(90.0, abs=0.01)
 
 
+def test_hidden_joints_are_told_from_those_in_view(body, two):
+    visible = np.arange(24) < 6
+    only = dataclasses.replace(two, people=(dataclasses.replace(two.people[0], joint_visible=visible),))
+    joints = only.people[0].joints + np.where(visible[:, None], [0.01, 0, 0], [0, 0, 0.04]).astype(np.float32)
+    person = dataclasses.replace(found(body, only.people[0]), joints=joints)
+    result = evaluate([only], FakePipeline(body, [only], lambda *_: [person]), COLD)
+    assert value(result, "mpjpe_visible") == pytest.approx(10.0, abs=0.01)
+    assert value(result, "mpjpe_hidden") == pytest.approx(40.0, abs=0.01)
+    assert value(result, "mpjpe") == pytest.approx((6 * 10 + 18 * 40) / 24, abs=0.01)
+
+
 def test_missed_people_count_in_all_and_not_in_matched(body, two):
     pipeline = FakePipeline(body, [two], lambda _, true: [found(body, true.people[0])])
     result = evaluate([two], pipeline, COLD)

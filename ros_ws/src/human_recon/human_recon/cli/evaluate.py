@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="V",
         help="people of whom less is seen need not be found (default: 0.1)",
     )
-    measure.add_argument("--surface", action="store_true", help="V2V and V2S as well, about a second per person")
+    measure.add_argument(
+        "--surface", action="store_true", help="V2V and V2S as well, a second per person (always for scans)"
+    )
     measure.add_argument("--worst", type=_count, default=6, metavar="N", help="worst frames shown, of each kind (6)")
     add_pipeline_arguments(parser)
     compare = parser.add_argument_group("comparing")
@@ -118,7 +120,8 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
         matching = MatchingConfig(gate=args.gate, least_visibility=args.min_visibility)
     except ValueError as error:
         raise CommandError(f"--gate or --min-visibility: {error}") from None
-    return EvaluationOptions(MeasuringConfig(matching, surface=args.surface), worst=args.worst)
+    surface = args.surface or args.source == "scans"  # whose figures elsewhere are V2V and V2S
+    return EvaluationOptions(MeasuringConfig(matching, surface=surface), worst=args.worst)
 
 
 def _open(args: argparse.Namespace) -> _Source:

@@ -43,6 +43,8 @@ METRICS: tuple[Metric, ...] = (
     _m("false_per_frame", _PEOPLE, "False people per frame", "", "lower", "predictions of nobody"),
     _m("mpjpe", _POSE, "MPJPE", "mm", "lower", "mean error of the 24 joints in the camera frame"),
     _m("mpjpe_median", _POSE, "MPJPE, median person", "mm", "lower", "median over people of the same"),
+    _m("mpjpe_visible", _POSE, "MPJPE, joints in view", "mm", "lower", "joints around which the camera sees the body"),
+    _m("mpjpe_hidden", _POSE, "MPJPE, hidden joints", "mm", "lower", "the other joints of people found"),
     _m("root_mpjpe", _POSE, "MPJPE, root-relative", "mm", "lower", "both pelvises in one place, the mean over all 24"),
     _m("n_mpjpe", _POSE, "N-MPJPE", "mm", "lower", "root-relative after the best scale"),
     _m("pa_mpjpe", _POSE, "PA-MPJPE", "mm", "lower", "after the best rotation, translation and scale"),

@@ -137,14 +137,18 @@ class SequenceMeasurer:
 
     def _errors(self, person: TruePerson, found: Person) -> dict[str, float]:
         """Metres, by name."""
+        by_joint = pose.point_errors(found.joints, person.joints)
         errors = {
             "mpjpe": pose.mpjpe(found.joints, person.joints),
             "root_mpjpe": pose.root_mpjpe(found.joints, person.joints),
             "pa_mpjpe": pose.pa_mpjpe(found.joints, person.joints),
             "n_mpjpe": pose.n_mpjpe(found.joints, person.joints),
-            "pelvis": float(pose.point_errors(found.joints[:1], person.joints[:1])[0]),
+            "pelvis": float(by_joint[pose.ROOT]),
             "stature": abs(found.height - stature(self._body, person.state.betas)),
         }
+        for name, which in (("visible", person.joint_visible), ("hidden", ~person.joint_visible)):
+            if which.any():
+                errors[f"mpjpe_{name}"] = float(by_joint[which].mean())
         if found.vertices.shape == person.vertices.shape:  # one topology
             errors["pve"] = pose.pve(found.vertices, person.vertices)
             errors["root_pve"] = pose.root_pve(found.vertices, person.vertices, found.joints[0], person.joints[0])

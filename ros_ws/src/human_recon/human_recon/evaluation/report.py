@@ -253,10 +253,12 @@ def draw_case(case: WorstFrame, faces: np.ndarray) -> np.ndarray:
     """Truth at the left, prediction at the right; over the image above, from the side below. RGB uint8."""
     width, height = _PICTURE
     columns = []
-    for people, title, note in (
-        (true_people(case.true), "Truth", f"{len(case.true.people)} people"),
-        (_as_matched(case), "Prediction", f"{len(case.people.people)} people"),
-    ):
+    prediction = _as_matched(case)
+    # On the same floor, so that both are seen from the same side.
+    truth = dataclasses.replace(true_people(case.true), floor=prediction.floor)
+    for people, title in ((truth, "Truth"), (prediction, "Prediction")):
+        count = len(people.people)
+        note = "1 person" if count == 1 else f"{count} people"
         overlay = fit_into(draw_overlay(people, faces, supersample=2), width, height)
         side = draw_side_view(people, faces, width, height * 2 // 3)
         columns.append(np.vstack([titled(overlay, title, note), side]))

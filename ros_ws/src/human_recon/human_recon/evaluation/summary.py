@@ -277,7 +277,7 @@ _MEANS = {  # column -> unit
     **dict.fromkeys(
         (
             "mpjpe", "root_mpjpe", "n_mpjpe", "pa_mpjpe", "pve", "root_pve", "pa_pve", "pelvis", "stature",
-            "reconstruction_to_scan_v2v", "reconstruction_to_scan_v2s", "scan_to_reconstruction_v2v",
+            "mpjpe_visible", "mpjpe_hidden", "reconstruction_to_scan_v2v", "reconstruction_to_scan_v2s", "scan_to_reconstruction_v2v",
             "scan_to_reconstruction_v2s", "correspondence",
         ),
         "mm",
