@@ -29,7 +29,7 @@ from human_recon.simulation.baked import BakedFile
 Detail = Literal["full", "light"]
 
 LIGHT_BODY = "simulation/light_body.npz"
-LEAST_CORRECTIVE = {"full": 0.0, "light": 1e-3}  # metres; what never moves a vertex this far is left out
+LEAST_CORRECTIVE = {"full": 0.0, "light": 2e-3}  # metres; what never moves a vertex this far is left out
 MAX_THICKNESS = 0.035  # metres that cloth may stand off
 MAX_HAIR = 0.05
 
@@ -65,6 +65,11 @@ class Outfit:
     looseness: np.ndarray  # [V] float32 in [0, 1], how freely the vertex may stand off: 0 skin, 1 wide cloth
     outward: np.ndarray  # [V, 3] float32, unit vector along which it stands off
     correctives: PoseCorrectives  # the body's, at these vertices
+
+    @cached_property
+    def face_material(self) -> np.ndarray:
+        """[F] uint8, Material of each face: that of its first corner."""
+        return self.material[self.faces[:, 0]]
 
     @cached_property
     def kernel_arrays(self) -> tuple[np.ndarray, ...]:
@@ -327,14 +332,20 @@ def carried_correctives(
     least: float,  # metres
 ) -> PoseCorrectives:
     """The body's pose correctives at points of its surface given by their barycentric coordinates."""
+    of_body = body.pose_correctives
     start, vertices, directions = [0], [], []
     for j in range(1, body.joint_count):
-        block = body.posedirs[:, :, 9 * (j - 1) : 9 * j]
-        at = np.einsum("vk,vkcf->vcf", weights.astype(np.float32), block[corners], optimize=True)
-        moved = np.flatnonzero(np.abs(at).max(axis=(1, 2)) > 0.0)
+        a, b = of_body.start[j - 1], of_body.start[j]
+        entry = np.full(body.vertex_count, -1)
+        entry[of_body.vertices[a:b]] = np.arange(b - a)
+        block = np.concatenate([of_body.directions[:, 3 * a : 3 * b].reshape(9, b - a, 3), np.zeros((9, 1, 3))], axis=1)
+        moved = np.flatnonzero((entry[corners] >= 0).any(axis=1))
+        at = np.einsum(
+            "vk,fvkc->fvc", weights[moved], block[:, entry[corners[moved]]]
+        )  # entry -1: the zeros at the end
         start.append(start[-1] + len(moved))
         vertices.append(moved)
-        directions.append(at[moved].reshape(-1, 9).T)
+        directions.append(at.reshape(9, -1))
     everything = PoseCorrectives(
         np.array(start, np.int64),
         np.concatenate(vertices).astype(np.int32),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from human_recon.body.model import BodyModel
 from human_recon.body.parts import vertex_parts
@@ -18,6 +19,7 @@ from human_recon.simulation.pieces import Piece
 
 PELVIS, SPINE1, HIPS, KNEES, ANKLES = 0, 3, (1, 2), (4, 5), (7, 8)
 COLUMNS, ROWS = {"full": 44, "light": 22}, {"full": 22, "light": 10}
+_UPRIGHT = np.array([1.0, 1.5, 1.0])  # a hem lies on what is level with it rather than on what is nearest
 _ARMS = (13, 14, 16, 17, 18, 19, 20, 21, 22, 23)
 
 
@@ -34,7 +36,9 @@ class SkirtCut:
     def draw(rng: np.random.Generator, coat: bool) -> SkirtCut:
         """A skirt, or the lower half of a coat worn over everything else."""
         if coat:
-            return SkirtCut(rng.uniform(0.05, 0.2), rng.uniform(0.3, 0.8), rng.uniform(0.025, 0.04), rng.uniform(0, 0.12))
+            return SkirtCut(
+                rng.uniform(0.05, 0.2), rng.uniform(0.3, 0.8), rng.uniform(0.025, 0.04), rng.uniform(0, 0.12)
+            )
         return SkirtCut(
             rng.uniform(0.03, 0.15), rng.uniform(0.22, 0.98), rng.uniform(0.008, 0.02), rng.uniform(0.0, 0.3)
         )
@@ -93,9 +97,7 @@ class _Slices:
     def __init__(self, body: BodyModel) -> None:
         self.members = np.flatnonzero(~np.isin(vertex_parts(body), (*_ARMS, 10, 11, 12, 15)))
 
-    def rings(
-        self, vertices: np.ndarray, joints: np.ndarray, cut: SkirtCut, columns: int, rows: int
-    ) -> np.ndarray:
+    def rings(self, vertices: np.ndarray, joints: np.ndarray, cut: SkirtCut, columns: int, rows: int) -> np.ndarray:
         """[rows * columns, 3] around a body, from waist to hem, counter-clockwise seen from above from +z."""
         points = vertices[self.members]
         hips, ankles = joints[list(HIPS), 1].mean(), joints[list(ANKLES), 1].mean()
@@ -110,12 +112,14 @@ class _Slices:
         spread = 0.03
         result, hanging = np.empty((rows, columns, 3)), np.zeros(columns)
         for row, height in enumerate(heights):
-            near = np.clip(1.0 - np.abs(points[:, 1] - height) / spread, 0.0, 1.0)
-            flat = (points[:, [0, 2]] - [0.0, centre_z[row]]) @ direction.T  # [P, columns]
+            near = 1.0 - np.abs(points[:, 1] - height) / spread
+            within = near > 0.0
+            flat = (points[within][:, [0, 2]] - [0.0, centre_z[row]]) @ direction.T  # [P, columns]
             # soft at the ends of the slice, so that the measure changes smoothly with shape
-            reach = np.where(near[:, None] > 0.0, flat - 0.01 * (1.0 - near[:, None]), 0.0).max(axis=0)
+            reach = (flat - 0.01 * (1.0 - near[within, None])).max(axis=0, initial=0.0)
             hanging = np.maximum(reach, 0.985 * hanging)
-            radius = hanging + cut.ease + cut.flare * max(hips - height, 0.0)
+            ease = cut.ease * min(1.0, 0.3 + (top - height) / 0.12)  # fitted at the waist
+            radius = hanging + ease + cut.flare * max(hips - height, 0.0)
             result[row] = np.stack(
                 [radius * direction[:, 0], np.full(columns, height), centre_z[row] + radius * direction[:, 1]], axis=1
             )
@@ -124,9 +128,7 @@ class _Slices:
     def nearest(self, points: np.ndarray, vertices: np.ndarray) -> np.ndarray:
         """[N] the vertex of trunk and legs nearest to each point."""
         members = vertices[self.members]
-        return self.members[
-            np.array([((members - point) ** 2 * [1.0, 2.0, 1.0]).sum(axis=1).argmin() for point in points])
-        ]
+        return self.members[cKDTree(members * _UPRIGHT).query(points * _UPRIGHT)[1]]
 
 
 def _skinning(vertices: np.ndarray, body: BodyModel) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ from human_recon.simulation.outfit import (
     merged,
     with_faces,
 )
-from human_recon.simulation.pieces import Piece, as_outfit, lined, shortened
+from human_recon.simulation.pieces import Piece, as_outfit, compacted, lined, shortened
 from human_recon.simulation.randomness import generator
 from human_recon.simulation.shapes import Sex
 from human_recon.simulation.skirts import SkirtCut, hem_height, sewn_skirt, waist_height
@@ -157,6 +157,8 @@ class Wardrobe:
                 if (beyond > 0.0).any():
                     piece = shortened(piece, beyond)
                     under = under & (self._beyond(recipe, centres, face_part) <= -0.01)
+                if recipe.coat is not None:  # trousers would show through where thighs lift it
+                    piece = self._without(piece, *self._span(recipe.coat))
             if garment.kind in ("suit", "hat"):
                 piece = lined(piece, LINING_RINGS[self.detail])
             hidden |= under
@@ -165,16 +167,25 @@ class Wardrobe:
             if cut is not None:
                 skirt = sewn_skirt(self.body, cut, self.detail)
                 pieces.append(("skirt", lined(skirt, 99), NO_CORRECTIVES))
-        if recipe.skirt is not None:
-            low, high = hem_height(self.body, recipe.skirt), waist_height(self.body, recipe.skirt)
-            covered = (centres[:, 1] > low + 0.04) & (centres[:, 1] < high - 0.04)
-            hidden |= np.isin(face_part, _LOWER_BODY) & covered
+                low, high = self._span(cut)
+                hidden |= np.isin(face_part, _LOWER_BODY) & (centres[:, 1] > low) & (centres[:, 1] < high)
         skin = self.skin
         if recipe.suit is not None or recipe.hair is not None or recipe.hat is not None:
             skin = _uncovered(skin, clothed=recipe.suit is not None, head=bool(recipe.hair or recipe.hat))
         outfits = [with_faces(skin, ~hidden)] if not hidden.all() else []
         outfits += [as_outfit(name, piece, self.body, least) for name, piece, least in pieces]
         return merged(recipe.label, outfits)
+
+    def _span(self, cut: SkirtCut) -> tuple[float, float]:
+        """Heights on the template between which nothing under a skirt can be seen."""
+        return hem_height(self.body, cut) + 0.04, waist_height(self.body, cut) - 0.04
+
+    def _without(self, piece: Piece, low: float, high: float) -> Piece:
+        """A suit without its faces on legs and hips between two heights."""
+        height = piece.canonical(self.body)[:, 1]
+        part = vertex_parts(self.body)[piece.corners[:, 0]]
+        under = np.isin(part, _LOWER_BODY) & (height > low) & (height < high)
+        return compacted(replace(piece, faces=piece.faces[~under[piece.faces].all(axis=1)]))
 
     def _beyond(self, recipe: Recipe, points: np.ndarray, part: np.ndarray) -> np.ndarray:
         """[N] metres that points of the template, on body parts ``part``, lie past the recipe's cuts; < 0 inside."""

@@ -24,7 +24,7 @@ from human_recon.simulation.wardrobe import FORMAT, PIECE_ARRAYS
 from training.bodies.model_card import write_model
 from training.wardrobe.mhclo import Garment, GarmentFileError, read_garment
 from training.wardrobe.people import sample_people
-from training.wardrobe.tailoring import VERTICES, covered_faces, cut, tailored
+from training.wardrobe.tailoring import VERTICES, covered_faces, cut, surface_of, tailored
 
 PLACES = ("", "clothing", "base")
 # Held out for the test split, by the beginning of their names; shoes come in two geometries.
@@ -83,13 +83,14 @@ def bake(
     _say(f"{people_count} people, open body within {1e3 * people.body_error.mean():.2f} mm of them")
     arrays: dict[str, np.ndarray] = {}
     figures = {}
-    spread = np.concatenate([people.betas[:PUSHED_PEOPLE], np.zeros((1, 10))])
+    spread = np.concatenate([np.zeros((1, 10)), people.betas[:PUSHED_PEOPLE]])
     for garment, kind in garments:
         began = time.monotonic()
         whole = cut(garment, kind, people)
+        surface = surface_of(whole, body)
         counts = {}
         for detail, skin in skins.items():
-            piece = tailored(whole, detail, body, spread)
+            piece = tailored(whole, surface, detail, body, spread, np.isin(people.body_vertices, whole.hidden))
             where = f"{garment.name}/{detail}/"
             arrays |= {where + name: getattr(piece, name) for name in PIECE_ARRAYS}
             arrays |= {where + name: getattr(piece, name) for name in ("faces", "skin_indices", "corners", "material")}

