@@ -273,16 +273,11 @@ class _FrameTable:
         }
 
 
-_MEANS = {  # column -> unit
-    **dict.fromkeys(
-        (
-            "mpjpe", "root_mpjpe", "n_mpjpe", "pa_mpjpe", "pve", "root_pve", "pa_pve", "pelvis", "stature",
-            "mpjpe_visible", "mpjpe_hidden", "reconstruction_to_scan_v2v", "reconstruction_to_scan_v2s", "scan_to_reconstruction_v2v",
-            "scan_to_reconstruction_v2s", "correspondence",
-        ),
-        "mm",
-    ),
-}  # fmt: skip
+_MEANS = (  # columns of metres whose mean over the people found is a metric
+    "mpjpe", "mpjpe_visible", "mpjpe_hidden", "root_mpjpe", "n_mpjpe", "pa_mpjpe", "pve", "root_pve", "pa_pve", "pelvis",
+    "stature", "reconstruction_to_scan_v2v", "reconstruction_to_scan_v2s", "scan_to_reconstruction_v2v",
+    "scan_to_reconstruction_v2s", "correspondence",
+)  # fmt: skip
 
 
 def _metrics(
@@ -297,11 +292,11 @@ def _metrics(
         metrics["f1"] = _value(counts.f1, "%", counts.found + counts.missed + counts.false)
         metrics["false_per_frame"] = _value(counts.false / max(int(when.sum()), 1), "", int(when.sum()), scale=1)
     metrics["recall"] = _rate(int(found.sum()), len(found))
-    for name, unit in _MEANS.items():
+    for name in _MEANS:
         values = people[name][who] if name in people else np.zeros(0)
         values = values[np.isfinite(values)]
         if len(values):
-            metrics[name] = _value(float(values.mean()), unit, len(values))
+            metrics[name] = _value(float(values.mean()), "mm", len(values))
     if "mpjpe" in metrics:
         values = people["mpjpe"][who][found]
         metrics["mpjpe_median"] = _value(float(np.median(values)), "mm", len(values))
