@@ -28,6 +28,7 @@ SCENARIOS = ("walk", "cross", "dance", "sit", "mixed")
 APART = 0.45  # metres between the middles of two people who walk, at least
 APART_SEATED = 0.85  # from somebody on a chair: the chair needs room as well
 _SWAY = 0.04  # metres that a walker's middle is beside the path, at most
+_BEFORE_MEETING = 75  # frames from the beginning until those who cross meet
 LANE = 0.62  # metres between the lanes of people who cross each other's way
 _REFERENCE_LEG = 0.81  # metres, of the body that motion was recorded for, when there is none
 _LIMB_RATE = 2.5  # radians per second, of the joint that turns most when a gesture begins or ends
@@ -252,17 +253,18 @@ class _Planner:
             middle = int(np.abs(there.position[:, 0]).argmin()) + int(rng.integers(-8, 9))
             plans.append((ends, bow, speed, there, middle))
         meeting = max(middle for *_, middle in plans)
+        late = max(0, meeting - _BEFORE_MEETING)  # whoever has a long way is on it already
         for k, (ends, bow, speed, there, middle) in zip(people, plans, strict=True):
             tracks = [stay(ends[0], float(there.heading[0]), max(0, meeting - middle)), there]
             total, at_end = sum(map(len, tracks)), 1
-            while total < self._frames:
+            while total < late + self._frames:
                 here, other = ends[at_end], ends[1 - at_end]
                 way = [here, ends.mean(axis=0) + bow, other]
                 tracks.append(stay(here, float(tracks[-1].heading[-1]), int(rng.integers(10, 60))))
                 tracks.append(turn(here, float(tracks[-1].heading[-1]), first_heading(way)))
                 tracks.append(walk(way, speed))
                 total, at_end = sum(map(len, tracks)), 1 - at_end
-            self._perform(k, joined(tracks).cut(self._frames))
+            self._perform(k, joined(tracks).cut(late + self._frames).after(late))
 
     def _walk(self, k: int) -> None:
         """About the view and out of it, with stops; the plan that keeps most apart of several."""

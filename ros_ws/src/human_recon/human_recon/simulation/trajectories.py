@@ -34,6 +34,10 @@ class Track:
         """The first ``count`` frames."""
         return Track(self.position[:count], self.heading[:count], self.speed[:count])
 
+    def after(self, count: int) -> Track:
+        """Without the first ``count`` frames."""
+        return Track(self.position[count:], self.heading[count:], self.speed[count:])
+
 
 def stay(position: np.ndarray, heading: float, count: int) -> Track:
     """Standing still for ``count`` frames."""
