@@ -274,9 +274,9 @@ class _FrameTable:
 
 
 _MEANS = (  # columns of metres whose mean over the people found is a metric
-    "mpjpe", "mpjpe_visible", "mpjpe_hidden", "root_mpjpe", "n_mpjpe", "pa_mpjpe", "pve", "root_pve", "pa_pve", "pelvis",
-    "stature", "reconstruction_to_scan_v2v", "reconstruction_to_scan_v2s", "scan_to_reconstruction_v2v",
-    "scan_to_reconstruction_v2s", "correspondence",
+    "mpjpe", "mpjpe_visible", "mpjpe_hidden", "root_mpjpe", "n_mpjpe", "pa_mpjpe", "pve", "root_pve", "pa_pve",
+    "pelvis", "stature", "reconstruction_to_scan_v2v", "reconstruction_to_scan_v2s",
+    "scan_to_reconstruction_v2v", "scan_to_reconstruction_v2s", "correspondence",
 )  # fmt: skip
 
 
