@@ -11,6 +11,7 @@ are cluttered, ours are flat. The pictures are for judging what numbers miss.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -82,7 +83,7 @@ def residuals(depth: np.ndarray) -> dict:
             rows.append([DISPARITY / patch.mean(), np.sqrt(variance), *across, *down])
     table = np.array(rows)
     by_distance = {}
-    for low, high in zip(DISTANCES[:-1], DISTANCES[1:], strict=True):
+    for low, high in itertools.pairwise(DISTANCES):
         some = table[(table[:, 0] >= low) & (table[:, 0] < high)]
         if len(some) >= 20:
             z = some[:, 0].mean()
@@ -122,7 +123,7 @@ def holes(depth: np.ndarray) -> dict:
     rows, columns = np.flatnonzero(valid.mean(1) > 0.1), np.flatnonzero(valid.mean(0) > 0.1)
     top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
     inside = ~valid[top + 3 : bottom - 2, left + 3 : right - 2]
-    _, labels, found, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
+    _, _, found, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=4)
     areas = found[1:, cv2.CC_STAT_AREA]
     sizes = (1, 4, 16, 64, 256, 1024, 1 << 30)
     return {
@@ -131,7 +132,7 @@ def holes(depth: np.ndarray) -> dict:
         "share_in_holes_below_256_pixels": round(float(areas[areas < 256].sum() / inside.size), 4),
         "number_by_area": {
             f"{low}-{high - 1}" if high < 1 << 30 else f"{low} and more": int(((areas >= low) & (areas < high)).sum())
-            for low, high in zip(sizes[:-1], sizes[1:], strict=True)
+            for low, high in itertools.pairwise(sizes)
         },
     }
 
@@ -153,7 +154,7 @@ def border_gaps(depth: np.ndarray, focal: float) -> dict:
     for side, entries in gaps.items():
         table = np.array(entries).reshape(-1, 2)
         result[f"{side}_of_the_nearer"] = {}
-        for low, high in zip(JUMPS[:-1], JUMPS[1:], strict=True):
+        for low, high in itertools.pairwise(JUMPS):
             some = table[(table[:, 0] >= low) & (table[:, 0] < high), 1]
             if len(some) >= 20:
                 quartiles = np.percentile(some, [25, 50, 75])
@@ -216,13 +217,14 @@ def near_holes_by_angle(depth: np.ndarray, focal: float) -> dict:
     determinant = np.maximum(xx * yy - xy * xy, 1e-18)
     a, b = (yy * xw - xy * yw) / determinant, (xx * yw - xy * xw) / determinant
     spread = np.sqrt(np.maximum(mean(disparity**2) - mw**2 - a * xw - b * yw, 0)) * DISPARITY
-    cosine = disparity / np.maximum(np.sqrt(a * a + b * b + (mw - a * mx - b * my) ** 2) * np.sqrt(x * x + y * y + 1), 1e-9)
+    length = np.sqrt(a * a + b * b + (mw - a * mx - b * my) ** 2) * np.sqrt(x * x + y * y + 1)
+    cosine = disparity / np.maximum(length, 1e-9)
     usable = (depth > 0) & (weight > 0.6) & (spread < 3 * STEP)
     usable[:40], usable[-20:], usable[:, :40], usable[:, -50:] = False, False, False, False
     close = cv2.dilate((depth <= 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     angle = np.degrees(np.arccos(np.clip(cosine, 0, 1)))
     result = {}
-    for low, high in zip(ANGLES[:-1], ANGLES[1:], strict=True):
+    for low, high in itertools.pairwise(ANGLES):
         some = usable & (angle >= low) & (angle < high)
         if some.sum() > 500:
             result[f"{low}-{high} deg"] = {"pixels": int(some.sum()), "share": round(float(close[some].mean()), 4)}

@@ -97,7 +97,8 @@ class Stereo:
             fatten=True,  # windows, and smoothness terms, prefer the surface with the stronger outline
             smooth=self.smooth if on.smoothing else 0.0,
             edge=self.edge,
-            reach=self.reach if on.dropouts else math.inf,
+            reach=self.reach if on.dropouts or on.outliers else math.inf,
+            drop=on.dropouts,
             cloud=self.cloud,
             cloud_sigma=self.cloud_sigma,
             ragged_sigma=self.ragged_sigma,

@@ -111,6 +111,7 @@ class StructuredLight:
             smooth=self.smooth if on.smoothing else 0.0,
             edge=self.edge,
             reach=self.reach if on.dropouts else math.inf,
+            drop=on.dropouts,
             cloud=self.cloud,
             cloud_sigma=self.cloud_sigma,
             ragged_sigma=self.ragged_sigma,

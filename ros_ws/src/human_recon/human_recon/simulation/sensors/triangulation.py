@@ -7,8 +7,8 @@ Three steps per row and pixel, all in native pixels (``stride`` of them per rend
    to the left of an object for o > 0, over f o (1 / z_near - 1 / z_far) pixels. The matching window still finds the
    nearer surface in the first pixels beside it: objects grow into their shadow.
 2. *Enough signal?* reflectance cos(incidence) (reach / z)^2, times two random fields (a smooth and a ragged one), must
-   exceed 1 (hair: cosine squared). Disparity f b / z then gets its error: noise correlated over the matching window, noise of single pixels,
-   column bands; both grow with the angle of incidence.
+   exceed 1 (hair: cosine squared). Disparity f b / z then gets its error: noise correlated over the matching window,
+   noise of single pixels, column bands; the noise grows with the angle of incidence.
 3. *Which surface?* Where two meet, the window decides for one of them: every pixel looks a little way aside, by a
    smooth random field, takes over a surface it finds there, and fills what has no reading of its own. Then disparity
    is rounded to its steps and depth to whole millimetres. Outside of the other camera's image there is no reading.
@@ -80,6 +80,7 @@ class Triangulation(NamedTuple):
     smooth: float  # pixels, half of the window that flattens; 0 = none
     edge: float  # pixels of disparity that make two surfaces
     reach: float  # metres at which a white wall seen at normal incidence is just measured; inf = always
+    drop: bool  # whether what is weaker has no reading
     cloud: float  # pixels, cell of the smooth signal field
     cloud_sigma: float  # of its logarithm
     ragged_sigma: float  # of the logarithm of the ragged field, constant in bricks
@@ -149,7 +150,7 @@ def _hide(inverse, shift, tolerance, fill, padding, bins, place, visible, origin
     before, before_place = 0.0, 0
     for u in range(inverse.shape[0]):
         here = inverse[u]
-        k = np.int64(padding + u - shift * here)  # positive, so this rounds down
+        k = int(padding + u - shift * here)  # positive, so this rounds down
         place[u] = k
         if here > 0.0:
             first, last = k, k
@@ -190,7 +191,7 @@ def _hide(inverse, shift, tolerance, fill, padding, bins, place, visible, origin
 def _brick_columns(shift, stride, brick, columns):
     """Which brick of a row each pixel is in, if the row's bricks are moved by ``shift`` of a brick."""
     for u in range(columns.shape[0]):
-        columns[u] = np.int64(((u + 0.5) * stride - 0.5) / brick + 1.0 + shift)
+        columns[u] = int(((u + 0.5) * stride - 0.5) / brick + 1.0 + shift)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -231,8 +232,8 @@ def _measure(
                 cloud[i, j] = math.exp(p.cloud_sigma * cloud[i, j])
 
     # What a brick decides: signal (0 = hole), mismatch.
-    rows = np.int64(((height - 0.5) * stride - 0.5) / p.brick + 1.0) + 1
-    columns = np.int64(((width - 0.5) * stride - 0.5) / p.brick + 2.0) + 1
+    rows = int(((height - 0.5) * stride - 0.5) / p.brick + 1.0) + 1
+    columns = int(((width - 0.5) * stride - 0.5) / p.brick + 2.0) + 1
     shifts = brick_rows(brick_key, rows)
     ragged = np.empty((rows, columns))
     mismatch = np.zeros((rows, columns))
@@ -306,8 +307,8 @@ def _measure(
         row = inverse[v]
         native_v = (v + 0.5) * stride - 0.5
         ray_y = (v - cy) / fy
-        if brick_i != np.int64(native_v / p.brick + 1.0):
-            brick_i = np.int64(native_v / p.brick + 1.0)
+        if brick_i != int(native_v / p.brick + 1.0):
+            brick_i = int(native_v / p.brick + 1.0)
             _brick_columns(shifts[brick_i], stride, p.brick, brick_j)
         if p.blob_sigma > 0.0:
             interpolate_row(blob, vertical.cell[v], vertical.weight[v], horizontal, blob_row)
@@ -338,7 +339,7 @@ def _measure(
                 if code & _FIBRES == _HAIR:
                     signal *= cosine[seen]
                 signal *= (p.reach * here) * (p.reach * here)
-                if signal < 1.0:
+                if p.drop and signal < 1.0:
                     continue
                 if signal < 4.0:
                     wrong = mismatch[brick_i, brick_j[u]]
@@ -375,8 +376,8 @@ def _measure(
                 share = 0.5
                 if coarse:
                     share = first_share + u * _GOLDEN_X
-                    share -= np.int64(share)
-                du, dv = np.int64(row_x[u] + share + 64.0) - 64, np.int64(row_y[u] + share + 64.0) - 64
+                    share -= int(share)
+                du, dv = int(row_x[u] + share + 64.0) - 64, int(row_y[u] + share + 64.0) - 64
                 there = measured[v + margin + dv, u + margin + du]
                 back = measured[v + margin - dv, u + margin - du]
                 if there == 0.0 or (p.fatten and back > there):
@@ -390,10 +391,10 @@ def _measure(
             z = 0.0
             if value > 0.0:
                 if p.step > 0.0:
-                    value = max((np.int64(value / p.step + 1.5 - p.phase) - 1.0 + p.phase) * p.step, 1e-6)
+                    value = max((int(value / p.step + 1.5 - p.phase) - 1.0 + p.phase) * p.step, 1e-6)
                 z = p.disparity / value
                 if p.rounding > 0.0:
-                    z = np.int64(z / p.rounding + 0.5) * p.rounding
+                    z = int(z / p.rounding + 0.5) * p.rounding
                 if not p.near <= z <= p.far:
                     z = 0.0
             result[v, u] = z
@@ -456,7 +457,8 @@ def measure_reference(
         signal *= reflectance[code] * cosine[v, origin]
         signal = np.where(code & _FIBRES == _HAIR, signal * cosine[v, origin], signal)
         signal *= (p.reach * inverse) * (p.reach * inverse)
-        valid &= signal >= 1.0
+        if p.drop:
+            valid &= signal >= 1.0
         share = ((bricks >> 24) & 65535) * (1.0 / 65536.0)
         if p.outliers > 0:
             wrong = np.where((share < p.outliers) & (signal < 4.0), (share / p.outliers * 2 - 1) * p.outlier_reach, 0)
@@ -495,8 +497,8 @@ def measure_reference(
         aside_x = interpolate_reference(((bits & 65535) * _SHARE - 1.0) * reach, vertical, horizontal)
         aside_y = interpolate_reference((((bits >> 16) & 65535) * _SHARE - 1.0) * reach, vertical, horizontal)
         start = bits_reference(subkey(key, 5), np.array(1 << 61)) * (1.0 / 9007199254740992.0)
-        share = (v * _GOLDEN_Y + start + u * _GOLDEN_X) % 1.0 if coarse else 0.5
-        du, dv = np.floor(aside_x + share).astype(np.int64), np.floor(aside_y + share).astype(np.int64)
+        dither = (v * _GOLDEN_Y + start + u * _GOLDEN_X) % 1.0 if coarse else np.full(z.shape, 0.5)
+        du, dv = np.floor(aside_x + dither).astype(np.int64), np.floor(aside_y + dither).astype(np.int64)
         margin = math.ceil(reach) + 1
         padded = np.pad(measured, margin)
         there = padded[v + dv + margin, u + du + margin]
