@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="?",
         metavar="SOURCE",
-        help="rosbag2 with /ground_truth/people, or a benchmark: single, multi, crowd, sequence, scans",
+        help="rosbag2 with /ground_truth/people, or a benchmark: single, multi, crowd, sequence, scans (./NAME: a bag)",
     )
     parser.add_argument("-o", "--out", type=Path, help="directory for metrics.json, records.jsonl and report.html")
     parser.add_argument("--limit", type=_positive, metavar="N", help="stop after N frames")
@@ -125,23 +126,39 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
 
 
 def _open(args: argparse.Namespace) -> _Source:
+    """The frames of a bag, or of a benchmark: a bare name is a benchmark's first, ``./single`` is a directory."""
     path = Path(args.source)
-    if path.exists():
-        from human_recon.io.ground_truth import read_true_frames
+    if os.sep not in args.source:
+        from human_recon.simulation.benchmarks import BENCHMARKS
 
-        frames = read_true_frames(path)
-        description = {"name": path.resolve().name, "kind": "recording"}
-        return _Source(description, ([frame] for frame in frames) if args.independent else [frames], None)
+        if args.source in BENCHMARKS:
+            return _benchmark(args)
+        if not path.exists():
+            names = ", ".join(BENCHMARKS)
+            raise CommandError(f"{args.source}: there is no such file, and no such benchmark; these are {names}")
+    from human_recon.io.ground_truth import read_true_frames
+
+    frames = read_true_frames(path)
+    description = {"name": path.resolve().name, "kind": "recording"}
+    return _Source(description, ([frame] for frame in frames) if args.independent else [frames], None)
+
+
+def _benchmark(args: argparse.Namespace) -> _Source:
     from human_recon.simulation.assets import Assets
-    from human_recon.simulation.benchmarks import BENCHMARKS, open_benchmark
+    from human_recon.simulation.benchmarks import open_benchmark
 
-    if args.source not in BENCHMARKS:
-        raise CommandError(
-            f"{args.source}: there is no such file, and no such benchmark; these are {', '.join(BENCHMARKS)}"
-        )
     if args.data is not None and not args.data.is_dir():
         raise CommandError(f"--data {args.data}: there is no such directory")
-    benchmark = open_benchmark(args.source, Assets.locate(args.data))
+    assets = Assets.locate(args.data)
+    missing = [
+        what for what, path in (("recorded motion", assets.motion), ("clothes", assets.wardrobe)) if path is None
+    ]
+    if missing:
+        print(
+            f"warning: no {' and no '.join(missing)} found: these are easier people than the published figures are of",
+            file=sys.stderr,
+        )
+    benchmark = open_benchmark(args.source, assets)
     description = {"name": args.source, "kind": "benchmark", **benchmark.description}
     return _Source(description, benchmark.sequences(), len(benchmark))
 
@@ -199,6 +216,8 @@ def _measured(
             return evaluate_sequences(source.sequences, make_pipeline(config, args.body), options, keep)
         make = functools.partial(make_pipeline, config, args.body)
         return evaluate_independent(_alone(source.sequences), make, args.workers, options, keep)
+    except BrokenProcessPool:
+        raise CommandError("a worker process died, perhaps for lack of memory; try fewer --workers") from None
     finally:
         progress.close()
 
