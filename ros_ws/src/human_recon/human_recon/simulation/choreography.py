@@ -79,7 +79,14 @@ class Moves:
         motion = MotionLibrary.load(assets.motion, split)
         hip, knee, ankle = (motion.rest_joints[joint_index(name)] for name in ("l_hip", "l_knee", "l_ankle"))
         leg = float(np.linalg.norm(knee - hip) + np.linalg.norm(ankle - knee))
-        return Moves(poses, gait_cycles(motion), motion.couple_dances(), leg)
+        dances = tuple(dance for dance in motion.couple_dances(shortest=150) if _together(dance))
+        return Moves(poses, gait_cycles(motion), dances, leg)
+
+
+def _together(dance: CoupleDance) -> bool:
+    """Whether two people dance, and do not wait for the music a few steps apart."""
+    gap = (dance.leader.trans - dance.follower.trans)[:, [0, 2]]
+    return float(np.median(np.linalg.norm(gap, axis=1))) < 1.0
 
 
 @dataclass(frozen=True, eq=False)

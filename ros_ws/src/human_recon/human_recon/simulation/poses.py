@@ -216,15 +216,21 @@ def _everyday(motion: MotionLibrary) -> _Bank:
 
 
 def _diverse(motion: MotionLibrary) -> _Bank:
+    """Farthest points of each kind; how many grows with the root of what there is, as half of the frames are salsa."""
     labels, index = _labels()
     poses = np.concatenate([clip.poses[::_DIVERSE_STEP] for clip in motion.clips])
     label = np.concatenate([np.full(len(clip.poses[::_DIVERSE_STEP]), index[clip.kind]) for clip in motion.clips])
     poses[:, 0] = without_yaw(poses[:, 0])
     joints = posed_joints(poses, motion.rest_joints)[0][:, 1:].reshape(len(poses), -1).astype(np.float32)
-    # One frame of each kind first, so that none is missing whatever the others look like.
-    seeds = np.array([np.flatnonzero(label == value)[0] for value in np.unique(label)])
-    chosen = farthest_points(joints, seeds, min(DIVERSE_COUNT, len(poses)))
-    return _Bank(poses[chosen], label[chosen], labels)
+    kinds, sizes = np.unique(label, return_counts=True)
+    shares = np.sqrt(sizes) / np.sqrt(sizes).sum()
+    chosen = []
+    for kind, size, share in zip(kinds, sizes, shares, strict=True):
+        members = np.flatnonzero(label == kind)
+        count = min(int(size), max(1, round(DIVERSE_COUNT * share)))
+        chosen.append(members[farthest_points(joints[members], np.zeros(1, np.int64), count)])
+    picked = np.concatenate(chosen)
+    return _Bank(poses[picked], label[picked], labels)
 
 
 def _within_limits(split: Split) -> _Bank:
