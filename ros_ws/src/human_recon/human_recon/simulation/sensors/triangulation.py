@@ -152,16 +152,11 @@ def _hide(inverse, shift, tolerance, fill, padding, bins, place, visible, origin
         here = inverse[u]
         k = int(padding + u - shift * here)  # positive, so this rounds down
         place[u] = k
-        if here > 0.0:
-            first, last = k, k
-            if before > 0.0 and abs(here - before) < tolerance:
-                first = min(k, before_place + 1)
-                last = max(k, before_place - 1)
-            for j in range(first, last + 1):
-                if here > bins[j]:
-                    bins[j] = here
-            before_place = k
-        before = here
+        bins[k] = max(bins[k], here)
+        if abs(k - before_place) > 1 and before > 0.0 and here > 0.0 and abs(here - before) < tolerance:
+            for j in range(min(k, before_place + 1), max(k, before_place - 1) + 1):
+                bins[j] = max(bins[j], here)
+        before, before_place = here, k
     for u in range(inverse.shape[0]):
         if bins[place[u]] > inverse[u] + tolerance:
             visible[u] = False
@@ -264,122 +259,135 @@ def _measure(
     coarse = stride > 1.5
 
     tolerance = (0.35 + 0.15 * stride) / p.disparity
+    # Three rows are worked on in turn, each as far ahead of the next as that looks: what is in between stays in cache.
+    half = math.floor(p.smooth / stride + 0.5)
+    rows_inverse, rows_measured = 2 * half + 1, 2 * margin + 1
+    inverse = np.zeros((rows_inverse, width))  # row v is in v modulo the number of rows, here and below
+    visible = np.empty((rows_inverse, width), np.bool_)
+    origin = np.empty((rows_inverse, width), np.int16)
+    measured = np.zeros((rows_measured, width + 2 * margin))  # disparity with its error
+    slots = np.empty(rows_measured, np.int64)
+    result = np.zeros((height, width), np.float32)
+
+    padding = math.ceil(max(abs(p.projector), abs(p.camera)) / stride / _NEAREST) + 1
+    bins = np.empty(width + 2 * padding)
     place = np.empty(width, np.int64)
     brick_j = np.empty(width, np.int64)
     brick_i = -1
-    visible = np.ones((height, width), np.bool_)
-    origin = np.empty((height, width), np.int16)
-    for v in range(height):
-        for u in range(width):
-            origin[v, u] = u
-    fill = p.fill / stride
     ray_x = np.empty(width)
     for u in range(width):
         ray_x[u] = (u - cx) / fx
-    left, right, top, bottom = p.limits
-
-    inverse = np.empty((height, width))
-    for v in range(height):
-        for u in range(width):
-            z = float(depth[v, u])
-            inverse[v, u] = 1.0 / z if z > _NEAREST else 0.0
-    padding = math.ceil(max(abs(p.projector), abs(p.camera)) / stride / _NEAREST) + 1
-    bins = np.empty(width + 2 * padding)
-
-    if p.shadow:
-        for v in range(height):
-            pixels = math.floor(fill + (hash_uniform(brick_key, (1 << 61) + v) if coarse else 0.5))
-            if p.projector != 0.0:
-                shift = p.projector / stride
-                _hide(inverse[v], shift, tolerance, pixels, padding, bins, place, visible[v], origin[v])
-            if p.camera != 0.0:
-                if p.projector != 0.0:
-                    pixels = 0  # the pattern's shadow is what the window is filled in
-                shift = p.camera / stride
-                _hide(inverse[v], shift, tolerance, pixels, padding, bins, place, visible[v], origin[v])
-
-    measured = np.zeros((height + 2 * margin, width + 2 * margin))  # disparity with its error
     cosine, growth = np.ones(width), np.empty(width)
-    half = math.floor(p.smooth / stride + 0.5)
+    left, right, top, bottom = p.limits
+    fill = p.fill / stride
     edge = p.edge / p.disparity
     nearest, farthest = 1.0 / p.near, 1.0 / p.far
-    for v in range(height):
-        row = inverse[v]
-        native_v = (v + 0.5) * stride - 0.5
-        ray_y = (v - cy) / fy
-        if brick_i != int(native_v / p.brick + 1.0):
-            brick_i = int(native_v / p.brick + 1.0)
-            _brick_columns(shifts[brick_i], stride, p.brick, brick_j)
-        if p.blob_sigma > 0.0:
-            interpolate_row(blob, vertical.cell[v], vertical.weight[v], horizontal, blob_row)
-        if limited:
-            interpolate_row(cloud, smooth_vertical.cell[v], smooth_vertical.weight[v], smooth_horizontal, cloud_row)
-        if with_normal and (noisy or limited):
+    for ahead in range(height + half + margin):
+        v = ahead
+        if v < height:  # 1. seen?
+            row, seen_row, origin_row = inverse[v % rows_inverse], visible[v % rows_inverse], origin[v % rows_inverse]
+            seen_row[:] = True
             for u in range(width):
-                x = ray_x[u]
-                along = float(normal[v, u, 0]) * x + float(normal[v, u, 1]) * ray_y + float(normal[v, u, 2])
-                cosine[u] = min(1.0, abs(along) * ray_scale[v, u])
-        if noisy:
-            for u in range(width):
-                growth[u] = 1.0 + p.grazing * (1.0 / max(cosine[u], 0.1) - 1.0)
-        can_smooth = half > 0 and half <= v < height - half
-        for u in range(width):
-            here = row[u]
-            if here == 0.0 or not visible[v, u] or not farthest <= here <= nearest:
-                continue
-            signal = ragged[brick_i, brick_j[u]]
-            if signal == 0.0:
-                continue
-            wrong = 0.0
-            if limited:
-                signal *= cloud_row[u]
-                seen = origin[v, u]
-                code = codes[v, seen] if with_codes else _PLAIN
-                signal *= reflectance[code] * cosine[seen]
-                if code & _FIBRES == _HAIR:
-                    signal *= cosine[seen]
-                signal *= (p.reach * here) * (p.reach * here)
-                if p.drop and signal < 1.0:
-                    continue
-                if signal < 4.0:
-                    wrong = mismatch[brick_i, brick_j[u]]
-            if can_smooth and half <= u < width - half:
-                a, b = row[u - half], row[u + half]
-                c, d = inverse[v - half, u], inverse[v + half, u]
-                if abs(a - here) < edge and abs(b - here) < edge and abs(c - here) < edge and abs(d - here) < edge:
-                    here = 0.5 * here + 0.125 * (a + b + c + d)
-            value = p.disparity * here
-            if noisy:
-                error = 0.0
-                if p.blob_sigma > 0.0:
-                    error = blob_row[u] * (p.blob_sigma * (vertical.gain[v] * horizontal.gain[u]))
-                if p.pixel_sigma > 0.0:
-                    error += p.pixel_sigma * normal_of_36_bits(hash_bits(pixel_key, v * width + u))
-                value += error * growth[u]
-            if p.band > 0.0:
-                turn = ((u + 0.5) * stride - 0.5) / p.band_width
-                value += p.band * (turn - math.floor(turn) - 0.5)
-            measured[v + margin, u + margin] = max(value + wrong, 1e-6)
+                z = float(depth[v, u])
+                row[u] = 1.0 / z if z > _NEAREST else 0.0
+                origin_row[u] = u
+            pixels = math.floor(fill + (hash_uniform(brick_key, (1 << 61) + v) if coarse else 0.5))
+            if p.shadow and p.projector != 0.0:
+                shift = p.projector / stride
+                _hide(row, shift, tolerance, pixels, padding, bins, place, seen_row, origin_row)
+                pixels = 0  # the pattern's shadow is what the window fills, not the other camera's
+            if p.shadow and p.camera != 0.0:
+                _hide(row, p.camera / stride, tolerance, pixels, padding, bins, place, seen_row, origin_row)
 
-    result = np.zeros((height, width), np.float32)
-    for v in range(height):
+        v = ahead - half
+        if v >= height:
+            measured[v % rows_measured] = 0.0
+        elif v >= 0:  # 2. enough signal?
+            row = inverse[v % rows_inverse]
+            seen_row, origin_row = visible[v % rows_inverse], origin[v % rows_inverse]
+            above, below = inverse[(v + half + 1) % rows_inverse], inverse[(v + half) % rows_inverse]
+            out = measured[v % rows_measured]
+            out[:] = 0.0
+            native_v = (v + 0.5) * stride - 0.5
+            ray_y = (v - cy) / fy
+            if brick_i != int(native_v / p.brick + 1.0):
+                brick_i = int(native_v / p.brick + 1.0)
+                _brick_columns(shifts[brick_i], stride, p.brick, brick_j)
+            if p.blob_sigma > 0.0:
+                interpolate_row(blob, vertical.cell[v], vertical.weight[v], horizontal, blob_row)
+            if limited:
+                interpolate_row(cloud, smooth_vertical.cell[v], smooth_vertical.weight[v], smooth_horizontal, cloud_row)
+            if with_normal and (noisy or limited):
+                for u in range(width):
+                    x = ray_x[u]
+                    along = float(normal[v, u, 0]) * x + float(normal[v, u, 1]) * ray_y + float(normal[v, u, 2])
+                    cosine[u] = min(1.0, abs(along) * ray_scale[v, u])
+            if noisy:
+                for u in range(width):
+                    growth[u] = 1.0 + p.grazing * (1.0 / max(cosine[u], 0.1) - 1.0)
+            can_smooth = half > 0 and half <= v < height - half
+            for u in range(width):
+                here = row[u]
+                if here == 0.0 or not seen_row[u] or not farthest <= here <= nearest:
+                    continue
+                signal = ragged[brick_i, brick_j[u]]
+                if signal == 0.0:
+                    continue
+                wrong = 0.0
+                if limited:
+                    signal *= cloud_row[u]
+                    seen = origin_row[u]
+                    code = codes[v, seen] if with_codes else _PLAIN
+                    signal *= reflectance[code] * cosine[seen]
+                    if code & _FIBRES == _HAIR:
+                        signal *= cosine[seen]
+                    signal *= (p.reach * here) * (p.reach * here)
+                    if p.drop and signal < 1.0:
+                        continue
+                    if signal < 4.0:
+                        wrong = mismatch[brick_i, brick_j[u]]
+                if can_smooth and half <= u < width - half:
+                    a, b = row[u - half], row[u + half]
+                    c, d = above[u], below[u]
+                    if abs(a - here) < edge and abs(b - here) < edge and abs(c - here) < edge and abs(d - here) < edge:
+                        here = 0.5 * here + 0.125 * (a + b + c + d)
+                value = p.disparity * here
+                if noisy:
+                    error = 0.0
+                    if p.blob_sigma > 0.0:
+                        error = blob_row[u] * (p.blob_sigma * (vertical.gain[v] * horizontal.gain[u]))
+                    if p.pixel_sigma > 0.0:
+                        error += p.pixel_sigma * normal_of_36_bits(hash_bits(pixel_key, v * width + u))
+                    value += error * growth[u]
+                if p.band > 0.0:
+                    turn = ((u + 0.5) * stride - 0.5) / p.band_width
+                    value += p.band * (turn - math.floor(turn) - 0.5)
+                out[u + margin] = max(value + wrong, 1e-6)
+
+        v = ahead - half - margin
+        if v < 0:
+            continue
+        # 3. which surface?
         native_v = (v + 0.5) * stride - 0.5
         if p.limit_camera and (native_v < top or native_v > bottom):
             continue
         if p.jitter > 0.0:
             interpolate_row(aside_x, warp_vertical.cell[v], warp_vertical.weight[v], warp_horizontal, row_x)
             interpolate_row(aside_y, warp_vertical.cell[v], warp_vertical.weight[v], warp_horizontal, row_y)
+        for k in range(rows_measured):
+            slots[k] = (v - margin + k + rows_measured) % rows_measured
+        here_row = measured[slots[margin]]
         first_share = v * _GOLDEN_Y + hash_uniform(warp_key, 1 << 61)
         for u in range(width):
-            value = measured[v + margin, u + margin]
+            value = here_row[u + margin]
             if p.jitter > 0.0:
                 share = 0.5
                 if coarse:
                     share = first_share + u * _GOLDEN_X
                     share -= int(share)
                 du, dv = int(row_x[u] + share + 64.0) - 64, int(row_y[u] + share + 64.0) - 64
-                there = measured[v + margin + dv, u + margin + du]
-                back = measured[v + margin - dv, u + margin - du]
+                there = measured[slots[margin + dv], u + margin + du]
+                back = measured[slots[margin - dv], u + margin - du]
                 if there == 0.0 or (p.fatten and back > there):
                     there = back
                 if there != 0.0 and abs(there - value) > p.edge:
