@@ -1,8 +1,9 @@
 """A body as a few hundred balls inside its skin: fast enough to ask of every pair of people how far they may approach.
 
-Every ball touches the skin in two places and lies inside it (the shrinking ball of Ma, Bae and Choi, "3D medial axis
+Every ball touches the skin and is as large as fits inside (the shrinking ball of Ma, Bae and Choi, "3D medial axis
 point approximation using nearest neighbors and the normal field", Visual Computer 2012); a greedy cover picks those
-whose union comes within :data:`COVER` of the whole skin. They move with the skin they touch.
+whose union comes within :data:`COVER` of the whole skin. They move with the skin where they touch and across from
+there, and grow with the distance between the two.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 from human_recon.body.model import BodyModel
 from human_recon.geometry.normals import vertex_normals
 from human_recon.geometry.rotations import rotvec_to_matrix_single
+from human_recon.geometry.signed_distance import winding_number
 
 COVER = 0.009  # metres the skin may stand out of the union of balls
-LARGEST = 0.15  # metres, radius
+LARGEST = 0.08  # metres, radius; centres deep inside do not follow the skin well
+LEAST_CORRECTIVE = 0.002  # metres per unit of (R - I); smaller pose correctives are left out
 _CANDIDATES = 1500  # balls the cover picks from
 _WITNESSES = 2300  # vertices it must cover
 
@@ -29,12 +32,16 @@ class BodySpheres:
 
     first: np.ndarray  # [K, 3] where the ball touches the skin of the mean shape
     first_dirs: np.ndarray  # [K, 3, 10]
-    second: np.ndarray  # [K, 3] where it touches again
+    second: np.ndarray  # [K, 3] the skin across from there
     second_dirs: np.ndarray  # [K, 3, 10]
     normal: np.ndarray  # [K, 3] outward, at the first
-    skin_indices: np.ndarray  # [K, 4] int64, joints of the first
-    skin_weights: np.ndarray  # [K, 4]
+    share: np.ndarray  # [K] radius over the thickness from first to second along the normal
+    skin_indices: np.ndarray  # [2, K, 4] int64, joints of the first and of the second
+    skin_weights: np.ndarray  # [2, K, 4]
     part_start: np.ndarray  # [25] int64; part j owns balls part_start[j] : part_start[j+1]
+    corrective_start: np.ndarray  # [24] int64; joint j (1 ... 23) moves entries start[j-1] : start[j]
+    corrective_balls: np.ndarray  # [E] int64
+    correctives: np.ndarray  # [E, 6, 9] metres first and second place move per unit of (R - I)
     parents: np.ndarray  # [24] int64
     j_template: np.ndarray  # [24, 3] float64
     j_shapedirs: np.ndarray  # [24, 3, 10] float64
@@ -51,9 +58,10 @@ class BodySpheres:
     def pose(self, betas: np.ndarray, pose: np.ndarray, trans: np.ndarray) -> np.ndarray:
         """[K, 4] float64 centres and radii for ``betas`` [10], ``pose`` [24, 3] axis-angle and ``trans`` [3]."""
         return _pose(
-            self.first, self.first_dirs, self.second, self.second_dirs, self.normal, self.skin_indices,
-            self.skin_weights, self.parents, self.j_template, self.j_shapedirs, np.asarray(betas, np.float64),
-            np.asarray(pose, np.float64), np.asarray(trans, np.float64),
+            self.first, self.first_dirs, self.second, self.second_dirs, self.normal, self.share, self.skin_indices,
+            self.skin_weights, self.corrective_start, self.corrective_balls, self.correctives, self.parents,
+            self.j_template, self.j_shapedirs, np.asarray(betas, np.float64), np.asarray(pose, np.float64),
+            np.asarray(trans, np.float64),
         )  # fmt: skip
 
 
@@ -64,37 +72,57 @@ def fit_spheres(body: BodyModel) -> BodySpheres:
     candidates = np.unique(np.linspace(0, len(vertices) - 1, _CANDIDATES).astype(np.int64))
     radius, opposite = _inscribed(vertices, normals, candidates)
     centres = vertices[candidates] - radius[:, None] * normals[candidates]
+    # Where the skin is folded, as at lips and ears, a ball may begin on its outer side.
+    inside = winding_number(centres, vertices, body.faces) > 0
+    candidates, radius, opposite, centres = (a[inside] for a in (candidates, radius, opposite, centres))
     witnesses = np.unique(np.linspace(0, len(vertices) - 1, _WITNESSES).astype(np.int64))
     chosen = _cover(centres, radius, vertices[witnesses])
     part = body.weights[candidates[chosen]].argmax(axis=1)
     chosen = chosen[np.argsort(part, kind="stable")]
     first, second = candidates[chosen], opposite[chosen]
     part = body.weights[first].argmax(axis=1)
-    order = np.argsort(-body.weights[first], axis=1, kind="stable")[:, :4]
-    weights = np.take_along_axis(body.weights[first], order, axis=1).astype(np.float64)
+    both = body.weights[np.stack([first, second])]
+    order = np.argsort(-both, axis=2, kind="stable")[:, :, :4]
+    weights = np.take_along_axis(both, order, axis=2).astype(np.float64)
+    starts, balls, correctives = _correctives(body, first, second)
     return BodySpheres(
         first=vertices[first],
         first_dirs=body.shapedirs[first].astype(np.float64),
         second=vertices[second],
         second_dirs=body.shapedirs[second].astype(np.float64),
         normal=normals[first],
+        share=radius[chosen] / ((vertices[first] - vertices[second]) * normals[first]).sum(axis=1),
         skin_indices=order.astype(np.int64),
-        skin_weights=weights / weights.sum(1, keepdims=True),
+        skin_weights=weights / weights.sum(2, keepdims=True),
         part_start=np.searchsorted(part, np.arange(25)).astype(np.int64),
+        corrective_start=starts,
+        corrective_balls=balls,
+        correctives=correctives,
         parents=body.parents.astype(np.int64),
         j_template=body.j_template.astype(np.float64),
         j_shapedirs=body.j_shapedirs.astype(np.float64),
     )
 
 
+def _correctives(body: BodyModel, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pose correctives that matter at the places where the balls touch."""
+    starts, balls, blocks = [0], [], []
+    for j in range(1, 24):
+        block = np.concatenate([body.posedirs[where, :, 9 * (j - 1) : 9 * j] for where in (first, second)], axis=1)
+        moved = np.flatnonzero(np.abs(block).max(axis=(1, 2)) > LEAST_CORRECTIVE)
+        starts.append(starts[-1] + len(moved))
+        balls.append(moved)
+        blocks.append(block[moved])
+    return np.array(starts), np.concatenate(balls), np.concatenate(blocks).astype(np.float64)
+
+
 @numba.njit(cache=True, nogil=True)
 def _inscribed(vertices, normals, candidates):
-    """Largest ball tangent at each candidate that holds no vertex: radius, and the vertex that stops it."""
+    """Largest ball tangent at each candidate that holds no vertex: radius, and the vertex straight across the body."""
     radius = np.full(len(candidates), LARGEST)
     opposite = np.empty(len(candidates), np.int64)
     for i in range(len(candidates)):
         p, n = vertices[candidates[i]], normals[candidates[i]]
-        opposite[i] = candidates[i]
         for q in range(len(vertices)):
             dx, dy, dz = p[0] - vertices[q, 0], p[1] - vertices[q, 1], p[2] - vertices[q, 2]
             along = dx * n[0] + dy * n[1] + dz * n[2]
@@ -102,7 +130,15 @@ def _inscribed(vertices, normals, candidates):
             square = dx * dx + dy * dy + dz * dz
             if along > 0.35 * math.sqrt(square) and square < 2.0 * radius[i] * along:
                 radius[i] = square / (2.0 * along)
-                opposite[i] = q
+        best = math.inf
+        for q in range(len(vertices)):
+            dx, dy, dz = p[0] - vertices[q, 0], p[1] - vertices[q, 1], p[2] - vertices[q, 2]
+            along = dx * n[0] + dy * n[1] + dz * n[2]
+            if along > 1.5 * radius[i]:  # near the line, and the first skin that it meets
+                aside = math.sqrt(max(dx * dx + dy * dy + dz * dz - along * along, 0.0))
+                if along + 5.0 * aside < best:
+                    best = along + 5.0 * aside
+                    opposite[i] = q
     return radius, opposite
 
 
@@ -142,13 +178,14 @@ def _cover(centres, radius, witnesses):
 
 @numba.njit(cache=True, nogil=True)
 def _pose(
-    first, first_dirs, second, second_dirs, normal, skin_indices, skin_weights, parents, j_template, j_shapedirs,
-    betas, pose, trans,
+    first, first_dirs, second, second_dirs, normal, share, skin_indices, skin_weights, corrective_start,
+    corrective_balls, correctives, parents, j_template, j_shapedirs, betas, pose, trans,
 ):  # fmt: skip
     rest = np.empty((24, 3))
     world = np.empty((24, 3, 3))
     position = np.empty((24, 3))
     local = np.empty((3, 3))
+    offsets = np.zeros((len(first), 6))
     for j in range(24):
         for c in range(3):
             value = j_template[j, c]
@@ -168,30 +205,46 @@ def _pose(
                     for c in range(3):
                         turned += world[parent, a, c] * local[c, b]
                     world[j, a, b] = turned
+        if j == 0:
+            continue
+        for e in range(corrective_start[j - 1], corrective_start[j]):
+            i = corrective_balls[e]
+            for c in range(6):
+                value = 0.0
+                for k in range(9):
+                    value += correctives[e, c, k] * (local[k // 3, k % 3] - (1.0 if k % 4 == 0 else 0.0))
+                offsets[i, c] += value
     balls = np.zeros((len(first), 4))
-    point = np.empty(3)
+    places, centre, moved = np.empty((2, 3)), np.empty(3), np.empty((2, 3))
     for i in range(len(first)):
-        square = along = 0.0
+        thickness = 0.0
         for c in range(3):
-            p, q = first[i, c], second[i, c]
+            p, q = first[i, c] + offsets[i, c], second[i, c] + offsets[i, 3 + c]
             for k in range(10):
                 p += first_dirs[i, c, k] * betas[k]
                 q += second_dirs[i, c, k] * betas[k]
-            point[c] = p
-            square += (p - q) ** 2
-            along += (p - q) * normal[i, c]
-        radius = LARGEST if square <= 0.0 else min(square / (2.0 * max(along, 1e-4)), LARGEST)
+            places[0, c], places[1, c] = p, q
+            thickness += (p - q) * normal[i, c]
+        radius = share[i] * max(thickness, 0.0)
         for c in range(3):
-            point[c] -= radius * normal[i, c]
-        for k in range(4):
-            weight = skin_weights[i, k]
-            if weight == 0.0:
-                continue
-            j = skin_indices[i, k]
-            for a in range(3):
-                value = position[j, a]
-                for b in range(3):
-                    value += world[j, a, b] * (point[b] - rest[j, b])
-                balls[i, a] += weight * value
+            centre[c] = places[0, c] - radius * normal[i, c]
+        # The centre moves with the skin of both places, and the ball shrinks to what lies between them then.
+        moved[:] = 0.0
+        for side in range(2):
+            for k in range(4):
+                weight = skin_weights[side, i, k]
+                if weight == 0.0:
+                    continue
+                j = skin_indices[side, i, k]
+                for a in range(3):
+                    at = mid = position[j, a]
+                    for b in range(3):
+                        at += world[j, a, b] * (places[side, b] - rest[j, b])
+                        mid += world[j, a, b] * (centre[b] - rest[j, b])
+                    moved[side, a] += weight * at
+                    balls[i, a] += 0.5 * weight * mid
+        for side in range(2):
+            x, y, z = moved[side, 0] - balls[i, 0], moved[side, 1] - balls[i, 1], moved[side, 2] - balls[i, 2]
+            radius = min(radius, math.sqrt(x * x + y * y + z * z))
         balls[i, 3] = radius
     return balls

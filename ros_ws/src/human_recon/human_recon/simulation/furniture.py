@@ -171,7 +171,7 @@ def _office_chair(parts: Parts, dice: Dice, shape: SeatShape) -> None:
 
 def _sofa(parts: Parts, dice: Dice, shape: SeatShape) -> None:
     arm, thick = dice.between(0.1, 0.22), dice.between(0.15, 0.25)
-    seat, bottom = dice.between(0.12, 0.2), dice.between(0.02, 0.08)
+    seat, bottom = min(dice.between(0.12, 0.2), 0.5 * shape.height), dice.between(0.02, 0.08)
     places = max(1, round(shape.width / 0.65))
     each = shape.width / places
     axes = turned(pitch=-shape.lean)
@@ -187,11 +187,9 @@ def _sofa(parts: Parts, dice: Dice, shape: SeatShape) -> None:
         (0, (shape.height - seat + bottom) / 2, shape.depth / 2 - thick / 2),
         (shape.width, shape.height - seat - bottom, deep),
     )
-    parts.block(
-        np.array([0.0, shape.height * 0.6 + 0.05, 0.0]) - ahead * thick * 1.1,
-        (shape.width, shape.height * 0.85, thick * 0.8),
-        axes,
-    )
+    behind = 0.5 * thick + 0.6 * shape.back * math.sin(shape.lean)  # an upright case for cushions that lean on it
+    tall = shape.height + 0.7 * shape.back * math.cos(shape.lean) - bottom
+    parts.block((0, bottom + tall / 2, -thick * 0.8 - behind / 2), (shape.width, tall, behind))
     if shape.arms > 0.0:
         top = shape.height + shape.arms
         for side in (-1, 1):

@@ -33,7 +33,7 @@ def held_by(dice: Dice, person: UnplacedPerson, part_start: np.ndarray, catalogu
         kind = dice.pick(("bag", "bag", "umbrella", "ball"))
         return [(kind, bag) for bag in _hung(dice, kind, hand, person)]
     if "phone" in person.pose_name or "photo" in person.pose_name:
-        return [("phone", _towards(carried_thing(dice, "phone"), hand, head, 0.025))]
+        return _phone(dice, person, hand, head)
     if "writing" in person.pose_name:
         return []
     kind = dice.pick(("mug", "mug", "bottle"))
@@ -93,7 +93,7 @@ def _in_both(
         solid = item.solid.moved(0.0, (middle[0], 0.0, middle[2] - handle[2]), (1.0, tall, 1.0))
         return [(item.kind, solid)] if deepest(person.balls, solid.boxes) < 0.03 else []
     if "phone" in person.pose_name or "photo" in person.pose_name:
-        return [("phone", _towards(carried_thing(dice, "phone"), middle, head, 0.03))]
+        return _phone(dice, person, middle, head)
     gap = float(np.linalg.norm(left - right))
     if gap < 0.2:
         return [("mug", carried_thing(dice, "mug").moved(0.0, middle))]
@@ -130,6 +130,15 @@ def _hung(dice: Dice, kind: str, hand: np.ndarray, person: UnplacedPerson) -> li
     outward = math.copysign(0.03, float(hand[0] - person.joints[0, 0]))
     solid = solid.moved(dice.between(-0.3, 0.3), hand + (outward, 0.0, 0.0), (1.0, scale, 1.0))
     return [solid] if deepest(person.balls, solid.boxes) < 0.03 else []
+
+
+def _phone(dice: Dice, person: UnplacedPerson, hand: np.ndarray, head: np.ndarray) -> Fixture:
+    """A phone in the hand, its face to the head, as far from the palm as hurts least."""
+    phone = carried_thing(dice, "phone")
+    tried = [_towards(phone, hand, head, lift) for lift in (0.01, 0.02, 0.03, 0.045)]
+    depths = [deepest(person.balls, solid.boxes) for solid in tried]
+    best = int(np.argmin(depths))
+    return [("phone", tried[best])] if depths[best] < 0.03 else []
 
 
 def _towards(solid: Solid, hand: np.ndarray, head: np.ndarray, lift: float) -> Solid:

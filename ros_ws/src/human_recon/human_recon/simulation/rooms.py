@@ -53,7 +53,7 @@ def make_room(
             continue
         for box in solid.boxes:
             plan = plan_of(_NO_BALLS, box[None])
-            margin = 0.015  # walls touch the rectangle
+            margin = -0.1 if kind == "fence" else 0.015  # walls touch the rectangle
             if (
                 plan[0] < width / 2 - margin
                 and plan[1] > margin - width / 2

@@ -66,7 +66,7 @@ def seat_for(dice: Dice, person: UnplacedPerson, part: np.ndarray) -> Fixture | 
         kind = _seat_kind(dice, fit, attempt)
         soft = kind in _SOFT_KINDS
         shape = _seat_shape(dice, person, part, fit, kind, attempt)
-        sink = dice.between(0.003, 0.015) if soft else dice.between(-0.004, 0.006)
+        sink = dice.between(0.003, 0.015) if soft else dice.between(0.0, 0.008)
         gap = 0.0 if dice.chance(0.6) or kind in ("sofa", "armchair") else dice.between(0.0, 0.12)
         raised = SeatShape(
             shape.height + sink, shape.width, shape.depth, shape.lean, shape.back, shape.arms, shape.arm_gap
@@ -247,16 +247,16 @@ def _sitting(balls, part, lean):
     for i in range(len(balls)):
         if part[i] <= 2:
             bottom = balls[i, 1] - balls[i, 3]
-            if balls[i, 2] < pelvis + 0.16:
+            if balls[i, 2] < pelvis + 0.12:
                 seat = min(seat, bottom)
                 left = min(left, balls[i, 0] - balls[i, 3])
                 right = max(right, balls[i, 0] + balls[i, 3])
     front = math.inf
     for i in range(len(balls)):  # shins, and thighs that go down
-        if balls[i, 2] > pelvis and balls[i, 1] - balls[i, 3] < seat - 0.012:
-            top = balls[i, 1] + balls[i, 3]
-            if top > seat - 0.12:
-                front = min(front, balls[i, 2] - balls[i, 3])
+        if balls[i, 2] > pelvis and balls[i, 1] - balls[i, 3] < seat - 0.008:
+            up = balls[i, 1] - seat + 0.004
+            if up > -balls[i, 3]:
+                front = min(front, balls[i, 2] - math.sqrt(max(balls[i, 3] ** 2 - up * up, 0.0)))
     cosine, sine = math.cos(lean), math.sin(lean)
     back = math.inf
     for i in range(len(balls)):

@@ -217,7 +217,7 @@ class SceneSampler:
     def _distance(self, dice: Dice) -> tuple[float, float]:
         """Metres between the surfaces of companions, and between where they stand at least."""
         if dice.chance(self.config.touching):
-            return dice.between(-0.003, 0.012), 0.05
+            return dice.between(0.0, 0.014), 0.05
         if dice.chance(0.5):
             return dice.between(0.01, 0.12), 0.05
         return 0.05, dice.between(0.4, 1.6)
