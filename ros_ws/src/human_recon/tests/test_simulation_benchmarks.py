@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ import pytest
 from scipy.spatial import cKDTree
 
 from human_recon.body.model import BodyModel
+from human_recon.resources import model_path
 from human_recon.simulation.assets import Assets
-from human_recon.simulation.benchmarks import BENCHMARKS, OpenBenchmark
+from human_recon.simulation.benchmarks import BENCHMARKS, MANIFEST, OpenBenchmark
 
 NOTHING = Assets()  # no recorded motion, no wardrobe: what every machine has
 
@@ -32,6 +34,18 @@ def test_another_process_makes_the_same_bits(name: str) -> None:
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert other.returncode == 0, other.stderr
     assert other.stdout.strip() == opened(name).fingerprint(3)
+
+
+@pytest.mark.parametrize("name", list(BENCHMARKS))
+def test_benchmarks_are_what_the_manifest_froze(name: str) -> None:
+    """Who changes what a benchmark draws must raise its version and freeze it again: tools/freeze_benchmarks.py."""
+    frozen = json.loads(model_path(MANIFEST).read_text())
+    versions = {entry["version"] for entry in frozen["benchmarks"] if entry["benchmark"] == name}
+    assert BENCHMARKS[name].version in versions
+    expected = frozen["outlines_without_assets"][name]
+    made = opened(name).outline(len(expected))
+    for one, other in zip(made, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-3)
 
 
 def test_a_fingerprint_sees_one_more_frame() -> None:

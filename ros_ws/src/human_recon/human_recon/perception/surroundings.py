@@ -23,6 +23,7 @@ class SurroundingsConfig:
     max_below_floor: float = 0.04  # share of the points that may lie below a floor
     wall_threshold: float = 0.03  # metres, at 1 m
     wall_max_angle: float = np.radians(14.0)  # of normals on a wall, radians
+    normal_noise: float = np.radians(2.0)  # how much more normals far away may be off: radians per metre squared
     wall_min_area: float = 0.9  # square metres seen with the plane's normal; a back measures about 0.3
     max_walls: int = 6
     max_points: int = 12_000  # points used by the searches
@@ -65,6 +66,8 @@ def find_surroundings(
     elif up is None:
         up = CAMERA_UP
     noise = config.noise_growth * points[..., 2] ** 2
+    angle = 2.5 * config.wall_max_angle + config.normal_noise * points[..., 2] ** 2
+    least_cosine = np.cos(np.minimum(angle, np.pi / 2))
     background = np.zeros(points.shape[:2], bool)
     on_wall = np.zeros(points.shape[:2], bool)
     remaining = np.ones(len(sample_points), bool)
@@ -75,7 +78,7 @@ def find_surroundings(
         )
     for wall in _find_walls(sample_points[remaining], sample_normals[remaining], pixel_area[remaining], config, rng):
         distance = np.abs(wall.height(points)) / (config.wall_threshold + noise)
-        background |= (distance < 1.0) & (np.abs(normals @ wall.normal) > np.cos(2.5 * config.wall_max_angle))
+        background |= (distance < 1.0) & (np.abs(normals @ wall.normal) > least_cosine)
         on_wall |= distance < 2.0
     seen = points[..., 2] > 0
     return Surroundings(floor, up, background & seen, on_wall & seen)

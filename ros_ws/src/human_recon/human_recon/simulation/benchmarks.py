@@ -8,8 +8,9 @@ compares what was made with what the project's figures were measured on.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -126,22 +127,33 @@ class OpenBenchmark:
                 return scan
 
     def fingerprint(self, limit: int | None = None) -> str:
-        """sha256 over depth, labels and bodies of the first ``limit`` frames (scans) or all."""
+        """sha256 over every bit of the first ``limit`` items or all: depth, labels, bodies; points of scans."""
         digest = hashlib.sha256()
-        if self.benchmark.kind == "scans":
-            for number, scan in enumerate(self.scans()):
-                if number == limit:
-                    break
-                _update(digest, (scan.points, scan.labels, scan.state.betas, scan.state.pose, scan.state.trans))
-            return digest.hexdigest()
-        frames = (frame for sequence in self.sequences() for frame in sequence)
-        for number, true in enumerate(frames):
-            if number == limit:
-                break
-            _update(digest, (true.frame.depth, true.labels, true.parts))
-            for person in true.people:
-                _update(digest, (person.state.betas, person.state.pose, person.state.trans))
+        for item in itertools.islice(self._items(), limit):
+            for array in item:
+                digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def outline(self, limit: int) -> list[list[float]]:
+        """A few numbers of each of the first ``limit`` items: sizes, sums and means, in units.
+
+        What another processor's rounding does not change and another way of drawing does.
+        """
+        return [
+            [round(float(value), 3) for array in item for value in (array.size, np.count_nonzero(array), array.mean())]
+            for item in itertools.islice(self._items(), limit)
+        ]
+
+    def _items(self) -> Iterator[tuple[np.ndarray, ...]]:
+        if self.benchmark.kind == "scans":
+            for scan in self.scans():
+                yield scan.points, scan.labels, scan.state.betas, scan.state.pose, scan.state.trans
+            return
+        for true in (frame for sequence in self.sequences() for frame in sequence):
+            states = [person.state for person in true.people]
+            bodies = [np.concatenate([state.betas, state.pose.ravel(), state.trans]) for state in states]
+            assert true.labels is not None and true.parts is not None
+            yield true.frame.depth, true.labels, true.parts, np.array(bodies).reshape(-1, 85)
 
     def _frames(self) -> Iterator[TrueFrame]:
         benchmark = self.benchmark
@@ -163,7 +175,8 @@ class OpenBenchmark:
         return next((entry for entry in entries if wanted.items() <= entry.items()), None)
 
 
-def _update(digest: Any, arrays: Iterable[np.ndarray | None]) -> None:
-    for array in arrays:
-        if array is not None:
-            digest.update(np.ascontiguousarray(array).tobytes())
+def open_benchmark(name: str, assets: Assets) -> OpenBenchmark:
+    """The benchmark called ``name``, made of ``assets`` with the open body. ValueError lists the names."""
+    if name not in BENCHMARKS:
+        raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(BENCHMARKS)}")
+    return OpenBenchmark(BENCHMARKS[name], assets)
