@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -36,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WxH,...",
         help="image sizes (default: 320x240,640x480,848x480)",
     )
-    parser.add_argument(
-        "--frame", type=Path, metavar="FILE", help="measure this file as well: .pcd .ply .png .npz or bag"
-    )
+    parser.add_argument("--frame", type=Path, metavar="FILE", help="measure this as well: .pcd .ply .png .npz or bag")
     parser.add_argument("--only-frame", action="store_true", help="measure nothing but --frame")
     parser.add_argument("--tracked", type=_positive, default=20, metavar="N", help="frames per case, tracked (20)")
     parser.add_argument("--cold", type=_positive, default=3, metavar="N", help="frames per case, nothing known (3)")
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.is_dir():
         raise CommandError(f"{args.out} is a directory; give a file name")
     config = pipeline_config(args)
-    own = _own(args.frame) if args.frame is not None else []
+    own = _own(args.frame, 1 + max(args.tracked, args.cold)) if args.frame is not None else []
     from human_recon.body.model import default_body_model, load_body_model
     from human_recon.evaluation.benchmarking import first_frame_seconds, run_case, write_benchmark
     from human_recon.evaluation.environment import describe_environment, peak_memory_mb
@@ -99,11 +98,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _own(path: Path) -> list[Case]:
+def _own(path: Path, most: int) -> list[Case]:
+    """The first ``most`` frames of a file."""
     from human_recon.evaluation.benchmarking import Case
     from human_recon.io import open_frames
 
-    frames = list(open_frames(path))
+    frames = list(itertools.islice(open_frames(path), most))
     if not frames:
         raise CommandError(f"{path}: holds no frame")
     return [Case(path.name, None, frames)]

@@ -49,7 +49,8 @@ def root_joint_errors(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 def pa_mpjpe(predicted: np.ndarray, true: np.ndarray) -> float:
     """MPJPE after the best rotation, translation and scale (Procrustes), metres: errors of pose alone.
 
-    Also called reconstruction error (Bogo et al., "Keep it SMPL", ECCV 2016, section 4).
+    Also called reconstruction error (Bogo et al., "Keep it SMPL", ECCV 2016, section 4). What is least is the sum of
+    squares, so that with a few joints far off the mean can exceed the root-relative one.
     """
     return mpjpe(procrustes_align(predicted, true), np.asarray(true, np.float64))
 
