@@ -28,6 +28,7 @@ from human_recon.simulation.robot_camera import draw_view
 from human_recon.simulation.scans import Scan, complete_scan, single_view_scan, turned
 from human_recon.simulation.scene import Actor, Scene
 from human_recon.simulation.sensors import SensorSwitches
+from human_recon.simulation.sequence import Sequence, SequenceConfig, SequenceSource
 from human_recon.simulation.staging import SceneConfig, place
 from human_recon.simulation.world import World, WorldConfig
 
@@ -50,6 +51,16 @@ class Benchmark:
     least_in_view: int = 0  # frames in which fewer people are 30 % visible are left out
 
 
+SEQUENCES: tuple[SequenceConfig, ...] = tuple(
+    SequenceConfig(people, seconds, scenario, preset, moving=moving, split="test")
+    for scenario, people, seconds, preset, moving in (
+        ("walk", 3, 10.0, "realsense_d435", False),
+        ("cross", 4, 14.0, "kinect_v1", False),
+        ("mixed", 4, 10.0, "realsense_d455", True),
+        ("cross", 3, 12.0, "kinect_v2", False),
+    )
+)
+
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {
         benchmark.name: benchmark
@@ -57,7 +68,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             Benchmark("single", "one person per frame", 1, 9001, "frames", 200, (0, 1), 1),
             Benchmark("multi", "two to four people per frame", 1, 9002, "frames", 200, (0, 0, 1, 1, 1), 2),
             Benchmark("crowd", "five to eight people per frame", 1, 9003, "frames", 100, (0, 0, 0, 0, 0, 1, 1, 1, 1), 3),
-            Benchmark("sequence", "people walking, crossing, leaving, entering", 1, 9004, "sequences", 4),
+            Benchmark("sequence", "people walking, crossing, leaving, entering", 1, 9004, "sequences", len(SEQUENCES)),
             Benchmark("scans", "point clouds of one person: complete and single view", 1, 9005, "scans", 80),
         )
     }
@@ -75,7 +86,7 @@ class OpenBenchmark:
     def __len__(self) -> int:
         """Frames in all; of scans, those of a single view."""
         if self.benchmark.kind == "sequences":
-            return self.benchmark.count * SEQUENCE_FRAMES
+            return sum(config.frames for config in SEQUENCES)
         return self.benchmark.count // 2 if self.benchmark.kind == "scans" else self.benchmark.count
 
     @cached_property
@@ -154,6 +165,11 @@ class OpenBenchmark:
             bodies = [np.concatenate([state.betas, state.pose.ravel(), state.trans]) for state in states]
             assert true.labels is not None and true.parts is not None
             yield true.frame.depth, true.labels, true.parts, np.array(bodies).reshape(-1, 85)
+
+    def _sequences(self) -> Iterator[Iterator[TrueFrame]]:
+        source = SequenceSource.load(self.assets, "test", body=self.body)
+        for index, config in enumerate(SEQUENCES):
+            yield Sequence(config, source, self.benchmark.seed, index).true_frames(color=False)
 
     def _frames(self) -> Iterator[TrueFrame]:
         benchmark = self.benchmark
