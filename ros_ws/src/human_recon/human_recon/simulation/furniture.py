@@ -54,7 +54,7 @@ def draw_seat_shape(dice: Dice, kind: str) -> SeatShape:
 
 
 def build_seat(dice: Dice, kind: str, shape: SeatShape, legs: bool = True) -> Solid:
-    """A seat of one of :data:`CHAIR_KINDS`; ``legs`` False leaves only what the legs of its sitter cannot meet."""
+    """A seat of one of :data:`CHAIR_KINDS`; without ``legs`` on a foot in the back, out of its sitter's way."""
     parts = Parts()
     if kind in ("sofa", "armchair"):
         _sofa(parts, dice, shape)
@@ -106,6 +106,9 @@ def _chair(parts: Parts, dice: Dice, shape: SeatShape, legs: bool) -> None:
     bottom = shape.height - thick
     if legs:
         _legs(parts, dice, shape, bottom)
+    else:
+        deep = min(0.5 * shape.depth, 0.2)
+        parts.box((0, bottom / 2, 0.05 + deep / 2), (0.5 * shape.width, bottom, deep))
     if shape.arms > 0.0:
         _arms(parts, dice, shape, dice.between(0.03, 0.06), bottom)
 

@@ -212,11 +212,11 @@ def _tube_faces(rings: int, sides: int) -> np.ndarray:
     i, s = np.meshgrid(np.arange(rings - 1), np.arange(sides), indexing="ij")
     a, b = i * sides + s, i * sides + (s + 1) % sides
     wall = np.concatenate([np.stack([a, b, b + sides], -1), np.stack([a, b + sides, a + sides], -1)]).reshape(-1, 3)
-    s = np.arange(sides)
+    k = np.arange(sides)
     first, last, top = rings * sides, rings * sides + 1, (rings - 1) * sides
     caps = [
-        np.stack([np.full(sides, first), (s + 1) % sides, s], -1),
-        np.stack([np.full(sides, last), top + s, top + (s + 1) % sides], -1),
+        np.stack([np.full(sides, first), (k + 1) % sides, k], -1),
+        np.stack([np.full(sides, last), top + k, top + (k + 1) % sides], -1),
     ]
     return np.concatenate([wall, *caps]).astype(np.int32)
 
@@ -263,7 +263,8 @@ def _unit_block() -> tuple[np.ndarray, np.ndarray]:
     """A cube whose edges and corners are cut off by 12 %: the convex hull of the cut corners."""
     inner = 0.5 - 0.12
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    points, index = [], {}
+    points: list[np.ndarray] = []
+    index: dict[tuple[int, ...], int] = {}
     for sign in signs:
         for axis in range(3):
             point = sign * inner

@@ -191,7 +191,12 @@ def _clips(arrays: Mapping[str, np.ndarray]) -> list[Clip]:
     if starts[0] != 0 or starts[-1] != len(poses) or (np.diff(starts.astype(np.int64)) <= 0).any():
         raise ValueError(f"clip_start does not divide the {len(poses)} frames")
     count = len(starts) - 1
-    if names.shape != (count,) or names.dtype.kind != "U" or offsets.shape != (count,) or offsets.dtype.kind not in "iu":
+    if (
+        names.shape != (count,)
+        or names.dtype.kind != "U"
+        or offsets.shape != (count,)
+        or offsets.dtype.kind not in "iu"
+    ):
         raise ValueError(f"clip_name or clip_offset do not fit {count} clips")
     if abs(float(arrays["fps"]) - FPS) > 1e-3:
         raise ValueError(f"it has {float(arrays['fps']):g} frames per second, not {FPS:g}")

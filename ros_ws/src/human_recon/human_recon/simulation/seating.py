@@ -22,6 +22,7 @@ from human_recon.simulation.furniture import (
     build_table,
 )
 from human_recon.simulation.meshing import Parts, Solid
+from human_recon.simulation.outfit import Material
 from human_recon.simulation.people_source import UnplacedPerson
 from human_recon.simulation.placement import deepest
 from human_recon.simulation.props import laptop, monitor, small_thing
@@ -47,21 +48,33 @@ class Sitting:
     back: float  # z where the leaning back line meets the seat's height
 
 
-def sitting_of(balls: np.ndarray, part: np.ndarray, joints: np.ndarray) -> Sitting:
-    """Measure a sitter's ``balls`` [K, 4] with their ``part`` [K] and ``joints`` [24, 3]."""
+@dataclass(frozen=True, eq=False)
+class Spare:
+    """Where others may sit beside a sitter, in the sitter's frame; metres."""
+
+    places: tuple[float, ...]  # x of free places
+    height: float  # of the seat
+    back: float  # z where the back rest meets it
+
+
+def sitting_of(person: UnplacedPerson, part: np.ndarray) -> Sitting:
+    """Measure a sitter whose balls belong to the parts ``part`` [K]; the back is that of the clothes."""
+    joints = person.joints
     lean = math.atan2(float(joints[0, 2] - joints[9, 2]), float(joints[9, 1] - joints[0, 1]))
     lean = min(max(lean, 0.03), 0.75)
-    seat, front, left, right, back = _sitting(balls, part, lean)
+    seat, front, left, right, back = _sitting(
+        person.balls, part, person.surface, person.outfit.part, person.outfit.material, lean
+    )
     shoulders = float(max(joints[16, 1], joints[17, 1])) - seat
     return Sitting(seat, front, (left + right) / 2, right - left, shoulders, lean, back)
 
 
-def seat_for(dice: Dice, person: UnplacedPerson, part: np.ndarray) -> Fixture | None:
-    """A seat that the person sits on; None when none fits."""
-    fit = sitting_of(person.balls, part, person.joints)
+def seat_for(dice: Dice, person: UnplacedPerson, part: np.ndarray) -> tuple[Fixture, Spare | None] | None:
+    """A seat that the person sits on, and where others have room on it; None when none fits."""
+    fit = sitting_of(person, part)
     if fit.seat < 0.12 or fit.front - fit.back < 0.15:
         return None
-    best: tuple[float, Fixture] | None = None
+    best: tuple[float, Fixture, Spare | None] | None = None
     for attempt in range(_TRIES):
         kind = _seat_kind(dice, fit, attempt)
         soft = kind in _SOFT_KINDS
@@ -77,11 +90,16 @@ def seat_for(dice: Dice, person: UnplacedPerson, part: np.ndarray) -> Fixture | 
         solid = solid.moved(0.0, (fit.middle + aside, 0.0, fit.back + (0.008 if soft else 0.0) - gap))
         depth = deepest(person.balls, solid.boxes)
         if best is None or depth < best[0]:
-            best = (depth, [(kind, solid)])
+            spare = None
+            if kind in ("sofa", "bench"):
+                low, high = fit.middle + aside - shape.width / 2, fit.middle + aside + shape.width / 2
+                spots = [x for x in (low + 0.25, high - 0.25) if abs(x - fit.middle) > 0.4]
+                spare = Spare(tuple(spots), raised.height, fit.back + (0.008 if soft else 0.0) - gap)
+            best = (depth, [(kind, solid)], spare)
         if depth < (SOFT if soft else HARD):
-            return best[1]
+            return best[1:]
     assert best is not None
-    return best[1] if best[0] < 0.02 else None
+    return best[1:] if best[0] < 0.02 else None
 
 
 def _seat_kind(dice: Dice, fit: Sitting, attempt: int) -> str:
@@ -235,7 +253,7 @@ def bed_for(dice: Dice, person: UnplacedPerson) -> tuple[Fixture, float]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _sitting(balls, part, lean):
+def _sitting(balls, part, surface, surface_part, material, lean):
     """Seat height, front edge, left and right of the hips, and the back line's z at the seat."""
     pelvis, count = 0.0, 0
     for i in range(len(balls)):
@@ -262,6 +280,11 @@ def _sitting(balls, part, lean):
     for i in range(len(balls)):
         if part[i] in (0, 3, 6, 9, 12, 13, 14, 16, 17) and balls[i, 1] > seat:
             along = balls[i, 1] * sine + balls[i, 2] * cosine - balls[i, 3]
+            back = min(back, (along - seat * sine) / cosine)
+    top = seat + 0.6
+    for i in range(len(surface)):  # clothes, less what hangs down behind
+        if surface_part[i] in (3, 6, 9, 13, 14) and seat < surface[i, 1] < top and material[i] != Material.HAIR:
+            along = surface[i, 1] * sine + surface[i, 2] * cosine
             back = min(back, (along - seat * sine) / cosine)
     return seat, min(front, pelvis + 0.6), left, right, back
 

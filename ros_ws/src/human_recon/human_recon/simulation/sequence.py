@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from human_recon.body.lbs import pose_body
 from human_recon.body.model import BodyModel, default_body_model
+from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.camera.presets import PRESETS
 from human_recon.geometry.plane import Plane
@@ -113,6 +115,10 @@ class _Dressed:
     looseness: Looseness
     stands_on: np.ndarray  # [V] bool, vertices that carry the person: skin and shoes, not the hem of a coat
 
+    def thickness_below(self, surface: np.ndarray) -> float:
+        """How far the ``surface`` [V, 3] of somebody whose bare body is on the floor reaches below it: the soles."""
+        return max(0.0, -float(surface[self.stands_on, 1].min()))
+
 
 class Sequence:
     """One sequence: a function of the configuration, the assets, the seed and the index alone.
@@ -202,7 +208,7 @@ class Sequence:
             outfit = people.wardrobe.draw(rng, people.split, shape.sex)
             stands_on = np.isin(outfit.material, (Material.SKIN, Material.SHOES))
             if not stands_on.any():
-                stands_on[:] = True
+                stands_on[:] = True  # clothed from head to toe
             betas.append(shape.betas)
             dressed.append(_Dressed(outfit, Looseness.draw(rng), stands_on))
         return betas, dressed
@@ -211,7 +217,7 @@ class Sequence:
         """Dressed, standing on the soles of the shoes; cloth below the floor lies on it."""
         own = self._dressed[person.id - 1]
         surface, joints = pose_outfit(own.outfit, self.body, person.betas, person.pose, person.trans, own.looseness)
-        lift = -float(surface[own.stands_on, 1].min())
+        lift = own.thickness_below(surface)
         surface[:, 1] = np.maximum(surface[:, 1] + np.float32(lift), np.float32(0.0))
         joints[:, 1] += np.float32(lift)
         trans = person.trans + [0.0, lift, 0.0]
@@ -285,10 +291,12 @@ class Sequence:
         pose = performance.poses[0].copy()
         yaw = float(yaw_axis_angle(pose[0])[1])
         pose[0] = without_yaw(pose[0])
-        surface, joints = pose_outfit(own.outfit, self.body, performance.betas, pose, np.zeros(3), own.looseness)
-        lift = -float(surface[own.stands_on, 1].min())
-        trans = np.array([0.0, lift, 0.0])
-        pelvis = joints[0].copy()
+        bare = pose_body(self.body, BodyState(performance.betas, pose, np.zeros(3)))
+        trans = np.array([0.0, -float(bare.vertices[:, 1].min()), 0.0])
+        surface, joints = pose_outfit(own.outfit, self.body, performance.betas, pose, trans, own.looseness)
+        lift = own.thickness_below(surface)
+        trans[1] += lift
+        pelvis = bare.joints[0]
         sitter = UnplacedPerson(
             performance.betas, pose, trans, pelvis.astype(np.float64), own.outfit, surface + np.float32(lift) * _UP,
             joints + np.float32(lift) * _UP, people.spheres.pose(performance.betas, pose, trans), "sitting", "seat",

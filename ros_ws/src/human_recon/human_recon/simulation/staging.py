@@ -13,10 +13,21 @@ from human_recon.simulation.dice import Dice
 from human_recon.simulation.holding import held_by, luggage_of
 from human_recon.simulation.meshing import Parts, Solid
 from human_recon.simulation.people_source import PeopleSource, UnplacedPerson
-from human_recon.simulation.placement import Floor, plan_of, turn_balls, turn_boxes
+from human_recon.simulation.placement import Floor, deepest, distance, plan_of, turn_balls, turn_boxes
 from human_recon.simulation.rooms import Room, make_room
 from human_recon.simulation.scene import Actor, Scene, Thing
-from human_recon.simulation.seating import Fixture, bed_for, counter_for, lies_flat, seat_for, table_for, wall_for
+from human_recon.simulation.seating import (
+    SOFT,
+    Fixture,
+    Spare,
+    bed_for,
+    counter_for,
+    lies_flat,
+    seat_for,
+    sitting_of,
+    table_for,
+    wall_for,
+)
 
 MAX_PEOPLE = 8
 
@@ -48,9 +59,9 @@ class SceneConfig:
     """Share of standing people who have a piece of furniture pushed against them."""
     rooms: bool = True
     """Walls, ceilings, doors, windows, columns; without, there is a bare floor."""
-    furniture: float = 4.0
+    furniture: float = 5.0
     """Mean number of pieces of furniture besides those that people use."""
-    clutter: float = 2.0
+    clutter: float = 2.5
     """Mean number of loose things on the floor."""
     humanlike: float = 0.7
     """Mean number of things that may be taken for a person: coats on a stand, busts, poles, sacks, swivel chairs."""
@@ -77,6 +88,7 @@ class _Ensemble:
     balls: np.ndarray  # [K, 4], lifted
     solids: Fixture
     boxes: np.ndarray  # [B, 12] of the solids
+    spare: Spare | None = None  # room for others on the seat
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +98,8 @@ class _Placed:
     x: float
     z: float
     yaw: float
-    sitting: bool
     standing: bool
+    spare: Spare | None = None
 
 
 class SceneSampler:
@@ -113,13 +125,19 @@ class SceneSampler:
         placed: list[_Placed] = []
         solids: Fixture = list(room.solids)
         for _ in range(dice.weighted(config.people)):
-            ensemble = self._draw_ensemble(rng, dice)
-            if ensemble is None:
-                continue
+            seated = dice.chance(config.seated) and config.supports
             partner = dice.pick(placed) if placed and dice.chance(config.company) else None
-            where = self._find_place(dice, room, ensemble, partner)
-            if where is None:
-                continue
+            found = None
+            sofas = [other for other in placed if other.spare is not None] if seated else []
+            if sofas and dice.chance(config.company):
+                found = self._join(rng, dice, dice.pick(sofas))
+            if found is None:
+                ensemble = self._draw_ensemble(rng, dice, seated)
+                where = None if ensemble is None else self._find_place(dice, room, ensemble, partner)
+                if ensemble is None or where is None:
+                    continue
+            else:
+                ensemble, where = found
             placed.append(where)
             shift = (where.x, 0.0, where.z)
             self._floor.add_person(turn_balls(ensemble.balls, where.yaw, *shift))
@@ -141,9 +159,8 @@ class SceneSampler:
 
     # --- people -------------------------------------------------------------------------------------------------------
 
-    def _draw_ensemble(self, rng: np.random.Generator, dice: Dice) -> _Ensemble | None:
+    def _draw_ensemble(self, rng: np.random.Generator, dice: Dice, seated: bool) -> _Ensemble | None:
         """Somebody with the seat, wall or bed that their pose needs; None when none was found."""
-        seated = dice.chance(self.config.seated) and self.config.supports
         for _ in range(_SEAT_TRIES):
             person = self._people.draw_person(rng, seated=seated)
             if not self.config.supports and person.supports not in ("floor", "lying"):
@@ -151,7 +168,7 @@ class SceneSampler:
             found = self._support(dice, person)
             if found is None:
                 continue
-            fixture, lift = found
+            fixture, lift, spare = found
             if self.config.held:
                 fixture = fixture + held_by(dice, person, self._part_start, self._catalogue)
                 if person.activity in _CARRYING and dice.chance(0.2):
@@ -161,34 +178,60 @@ class SceneSampler:
                 balls = balls.copy()
                 balls[:, 1] += lift
             boxes = np.concatenate([solid.boxes for _, solid in fixture]) if fixture else _NO_BOXES
-            return _Ensemble(person, lift, balls, fixture, boxes)
+            return _Ensemble(person, lift, balls, fixture, boxes, spare)
         return None
 
-    def _support(self, dice: Dice, person: UnplacedPerson) -> tuple[Fixture, float] | None:
+    def _join(self, rng: np.random.Generator, dice: Dice, partner: _Placed) -> tuple[_Ensemble, _Placed] | None:
+        """Somebody who sits down beside the partner on the same seat; None when nobody drawn fits there."""
+        spare = partner.spare
+        assert spare is not None
+        for place_x in spare.places:
+            person = self._people.draw_person(rng, seated=True)
+            fit = sitting_of(person, self._part)
+            lift = spare.height - fit.seat
+            if not -0.01 <= lift <= 0.06:  # the feet stay on or near the floor
+                continue
+            held = held_by(dice, person, self._part_start, self._catalogue) if self.config.held else []
+            balls = person.balls.copy()
+            balls[:, 1] += max(lift, 0.0)
+            cosine, sine = math.cos(partner.yaw), math.sin(partner.yaw)
+            for forward in (0.0, 0.02, 0.04, 0.07):
+                x, z = place_x - fit.middle, spare.back - fit.back + forward
+                x, z = partner.x + cosine * x + sine * z, partner.z + cosine * z - sine * x
+                there = turn_balls(balls, partner.yaw, x, 0.0, z)
+                apart = min(distance(there, others) for others in self._floor.balls)
+                if apart > 0.005 and deepest(there, self._floor.boxes) < SOFT:
+                    boxes = np.concatenate([solid.boxes for _, solid in held]) if held else _NO_BOXES
+                    ensemble = _Ensemble(person, max(lift, 0.0), balls, held, boxes)
+                    return ensemble, _Placed(x, z, partner.yaw, standing=False)
+        return None
+
+    def _support(self, dice: Dice, person: UnplacedPerson) -> tuple[Fixture, float, Spare | None] | None:
         if person.supports == "seat":
-            seat = seat_for(dice, person, self._part)
-            if seat is None:
+            found = seat_for(dice, person, self._part)
+            if found is None:
                 return None
-            if person.side != "front":
-                table = table_for(dice, person, self._part) if dice.chance(0.35) else None
-                return seat + (table or []), 0.0
-            table = table_for(dice, person, self._part)  # hands that lie on nothing are worth another try
-            return None if table is None and dice.chance(0.7) else (seat + (table or []), 0.0)
+            seat, spare = found
+            table = None
+            if person.side == "front" or dice.chance(0.35):
+                table = table_for(dice, person, self._part)
+            if person.side == "front" and table is None and dice.chance(0.7):
+                return None  # hands that lie on nothing are worth another try
+            return seat + (table or []), 0.0, spare
         if person.supports == "wall":
-            return wall_for(dice, person, person.side), 0.0
+            return wall_for(dice, person, person.side), 0.0, None
         if person.supports == "table":
             counter = counter_for(dice, person, self._part)
-            return None if counter is None else (counter, 0.0)
+            return None if counter is None else (counter, 0.0, None)
         if person.supports == "lying":
             if not lies_flat(person.balls, self._part):
                 return None
             if self.config.supports and dice.chance(0.6):
-                return bed_for(dice, person)
-        return [], 0.0
+                return *bed_for(dice, person), None
+        return [], 0.0, None
 
     def _find_place(self, dice: Dice, room: Room, ensemble: _Ensemble, partner: _Placed | None) -> _Placed | None:
         person = ensemble.person
-        sitting = person.supports == "seat"
         for attempt in range(_PLACE_TRIES):
             if partner is not None and attempt < _PLACE_TRIES - 1:
                 x, z = partner.x, partner.z
@@ -211,13 +254,13 @@ class SceneSampler:
             plan = plan_of(balls, boxes)
             plan += np.array([direction[0], direction[0], direction[1], direction[1]]) * t
             if _inside(room, plan.tolist()):
-                return _Placed(x, z, yaw, sitting, person.supports == "floor")
+                return _Placed(x, z, yaw, person.supports == "floor", ensemble.spare)
         return None
 
     def _distance(self, dice: Dice) -> tuple[float, float]:
         """Metres between the surfaces of companions, and between where they stand at least."""
         if dice.chance(self.config.touching):
-            return dice.between(0.0, 0.014), 0.05
+            return dice.between(0.003, 0.015), 0.05
         if dice.chance(0.5):
             return dice.between(0.01, 0.12), 0.05
         return 0.05, dice.between(0.4, 1.6)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -55,9 +56,14 @@ def turn(position: np.ndarray, start: float, end: float) -> Track:
 def walk(points: Sequence[np.ndarray], speed: float) -> Track:
     """Along a smooth curve through ``points`` (two or more), from rest to rest, at most at ``speed`` m/s.
 
-    Where the curve is tight the walker is slow enough to turn at TURN_RATE.
+    Where the curve is tight the walker is slow enough to turn at TURN_RATE. Raises ValueError where the points go back
+    the way they came: a walker would have to stop and :func:`turn`.
     """
     curve = np.array(points, np.float64)
+    along = np.diff(curve, axis=0)
+    for before, after in pairwise(along):
+        if before @ after < -0.98 * float(np.linalg.norm(before) * np.linalg.norm(after)):
+            raise ValueError(f"the way {curve.round(2).tolist()} doubles back on itself; walk, turn and walk again")
     chords = np.maximum(np.linalg.norm(np.diff(curve, axis=0), axis=1), 1e-6)
     knots = np.concatenate([[0.0], np.cumsum(np.sqrt(chords))])  # centripetal: no loops where points are near
     spline = CubicSpline(knots, curve, bc_type="natural")
@@ -79,7 +85,10 @@ def walk(points: Sequence[np.ndarray], speed: float) -> Track:
     time = np.concatenate([[0.0], np.cumsum(steps)])
     count = max(1, math.ceil(time[-1] * FPS))
     when = np.minimum(np.arange(1, count + 1) / FPS, time[-1])
-    at = np.interp(when, time, along)
+    segment = np.clip(np.searchsorted(time, when, side="right") - 1, 0, len(steps) - 1)
+    since = when - time[segment]
+    pull = (velocity[segment + 1] - velocity[segment]) / np.maximum(steps[segment], 1e-9)
+    at = along[segment] + velocity[segment] * since + 0.5 * pull * since**2
     position = np.stack([np.interp(at, along, place[:, c]) for c in range(2)], axis=1)
     moved = np.linalg.norm(np.diff(position, axis=0, prepend=curve[:1]), axis=1) * FPS
     return Track(position, np.interp(at, along, heading), moved)

@@ -45,6 +45,7 @@ PIECE_ARRAYS = {  # name -> columns, type
 RECIPES = {"train": 96, "test": 32}  # per sex
 LINING_RINGS = {"full": 4, "light": 2}
 NO_CORRECTIVES = 1e3  # metres
+HEM_VIEW = 0.10  # metres that one can look into a shortened sleeve or leg
 
 _FEET, _LEGS, _ARMS = (10, 11), (1, 2, 4, 5, 7, 8), (16, 17, 18, 19, 20, 21)
 _LOWER_BODY = (0, 3, *_LEGS)
@@ -156,7 +157,7 @@ class Wardrobe:
                 beyond = self._beyond(recipe, points, part)
                 if (beyond > 0.0).any():
                     piece = shortened(piece, beyond)
-                    under = under & (self._beyond(recipe, centres, face_part) <= -0.01)
+                    under = under & (self._beyond(recipe, centres, face_part) <= -HEM_VIEW)
                 if recipe.coat is not None:  # trousers would show through where thighs lift it
                     piece = self._without(piece, *self._span(recipe.coat))
             if garment.kind in ("suit", "hat"):
@@ -178,7 +179,7 @@ class Wardrobe:
 
     def _span(self, cut: SkirtCut) -> tuple[float, float]:
         """Heights on the template between which nothing under a skirt can be seen."""
-        return hem_height(self.body, cut) + 0.04, waist_height(self.body, cut) - 0.04
+        return hem_height(self.body, cut) + HEM_VIEW, waist_height(self.body, cut) - 0.04
 
     def _without(self, piece: Piece, low: float, high: float) -> Piece:
         """A suit without its faces on legs and hips between two heights."""

@@ -129,7 +129,7 @@ _KINECT = StructuredLight(color_offset=0.025, focal_ratio=580.7 / 525.0, margins
 # Pitch and range as in the data sheets; distances between the cameras: Intel, "D400 series product family datasheet";
 # Luxonis, "OAK-D"; Stereolabs, "ZED 2 datasheet".
 _PASSIVE_TEXTURE = Stereo(
-    baseline=0.075, sigma=0.15, step=0.125, reach=25.0, cloud_sigma=1.6, blob=(7.0, 7.0), outliers=0.08, smooth=3.0
+    baseline=0.075, sigma=0.15, step=0.125, reach=25.0, cloud_sigma=1.6, blob=(7.0, 7.0), outliers=0.03, smooth=3.0
 )
 _PARAMETERS: dict[str, StructuredLight | Stereo | TimeOfFlight | None] = {
     "kinect_v1": _KINECT,
@@ -144,13 +144,12 @@ _PARAMETERS: dict[str, StructuredLight | Stereo | TimeOfFlight | None] = {
     "oak_d": _PASSIVE_TEXTURE,
     # Its driver delivers 32-bit metres, smoothed and with most holes filled.
     "zed_2": replace(
-        _PASSIVE_TEXTURE, baseline=0.12, sigma=0.12, step=0.0, rounding=0.0, reach=60.0, smooth=6.0, outliers=0.04
+        _PASSIVE_TEXTURE, baseline=0.12, sigma=0.12, step=0.0, rounding=0.0, reach=60.0, smooth=6.0, outliers=0.02
     ),
     "gazebo": None,
 }
-# How much less of its area than of a wall's a head of dark hair sends back is worse for a pattern of dots than for
-# the amplitude alone.
-_HAIR_BY_AMPLITUDE = Reflectance(hair=0.15)
+# A pattern of dots suffers more from hair, which blurs it, than amplitude alone does.
+_HAIR_BY_AMPLITUDE = Reflectance(hair=0.3, spread_hair=0.6)
 
 
 @lru_cache(maxsize=64)

@@ -133,7 +133,8 @@ def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, ve
                 returned = reflectance[codes[v, u]] if with_codes else reflectance[255]
                 light = 1.0 - p.falloff * ray / corner_ray
                 weakness = z * z / max(returned * cosine * light, 1e-6)
-                if weakness > p.weakest * max(1.0 + p.weakest_sigma * field, 0.1):
+                grain = ((bits >> 38) & 127) * (1.0 / 127.0) - 0.5
+                if weakness > p.weakest * max(1.0 + p.weakest_sigma * (field + grain), 0.1):
                     continue
                 sigma = math.sqrt(
                     p.floor_sigma * p.floor_sigma
@@ -142,12 +143,20 @@ def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, ve
                 )
             reading = z
             if mixing > 0.0:
-                # The neighbour beside, or else the one above or below, if it is another surface.
+                # The neighbour beside, or else the one above or below, if it is another surface: a jump, not a slope.
                 here, jump = bits >> 36, p.edge * z
-                there = float(depth[v, min(max(u + 1 - 2 * (here & 1), 0), width - 1)])
-                if there <= 0.0 or abs(there - z) <= jump:
-                    there = float(depth[min(max(v + 1 - (here & 2), 0), height - 1), u])
-                if there > 0.0 and abs(there - z) > jump and ((here >> 2) & 127) * (1.0 / 128.0) < mixing:
+                du, dv = 1 - 2 * (here & 1), 1 - (here & 2)
+                there = float(depth[v, min(max(u + du, 0), width - 1)])
+                back = float(depth[v, min(max(u - du, 0), width - 1)])
+                if there <= 0.0 or abs(there - z) <= jump or abs(there + back - 2.0 * z) <= 0.5 * abs(there - z):
+                    there = float(depth[min(max(v + dv, 0), height - 1), u])
+                    back = float(depth[min(max(v - dv, 0), height - 1), u])
+                if (
+                    there > 0.0
+                    and abs(there - z) > jump
+                    and abs(there + back - 2.0 * z) > 0.5 * abs(there - z)
+                    and ((here >> 2) & 127) * (1.0 / 128.0) < mixing
+                ):
                     share = ((here >> 9) & 255) * (1.0 / 256.0)
                     if share < p.mixed_invalid:
                         continue
@@ -209,18 +218,23 @@ def measure_reference(
         + p.photon_sigma * p.photon_sigma * weakness
         + p.background_sigma * p.background_sigma * weakness * weakness
     )
-    valid = (z > 0) & (weakness <= p.weakest * np.maximum(1.0 + p.weakest_sigma * field, 0.1))
+    grain = ((bits >> 38) & 127) * (1.0 / 127.0) - 0.5
+    valid = (z > 0) & (weakness <= p.weakest * np.maximum(1.0 + p.weakest_sigma * (field + grain), 0.1))
     valid &= ((bits >> 12) & 4095) * (1.0 / 4096.0) >= p.holes
     if p.mask > 0:
         valid &= (u - cx) * (u - cx) + (v - cy) * (v - cy) <= (p.mask / stride) ** 2
 
     # pixels that two surfaces share
     reading = z.copy()
-    beside = z[v, np.clip(u + 1 - 2 * ((bits >> 36) & 1), 0, width - 1)]
-    above = z[np.clip(v + 1 - ((bits >> 36) & 2), 0, height - 1), u]
-    there = np.where((beside > 0) & (np.abs(beside - z) > p.edge * z), beside, above)
+    du, dv = 1 - 2 * ((bits >> 36) & 1), 1 - ((bits >> 36) & 2)
+    beside, opposite = z[v, np.clip(u + du, 0, width - 1)], z[v, np.clip(u - du, 0, width - 1)]
+    above, below = z[np.clip(v + dv, 0, height - 1), u], z[np.clip(v - dv, 0, height - 1), u]
+    jumps = (beside > 0) & (np.abs(beside - z) > p.edge * z)
+    jumps &= np.abs(beside + opposite - 2 * z) > 0.5 * np.abs(beside - z)
+    there, back = np.where(jumps, beside, above), np.where(jumps, opposite, below)
     share = ((bits >> 45) & 255) * (1.0 / 256.0)
     mixed = (there > 0) & (np.abs(there - z) > p.edge * z)
+    mixed &= np.abs(there + back - 2 * z) > 0.5 * np.abs(there - z)
     mixed &= ((bits >> 38) & 127) * (1.0 / 128.0) < p.mixed / stride
     valid &= ~(mixed & (share < p.mixed_invalid))
     reading += np.where(mixed, 0.5 * (share - p.mixed_invalid) / (1.0 - p.mixed_invalid) * (there - z), 0.0)

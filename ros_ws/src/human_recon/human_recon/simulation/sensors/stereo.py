@@ -40,11 +40,11 @@ class Stereo:
     smooth: float = 3.0  # pixels
     edge: float = 1.0  # pixels of disparity
     reach: float = 16.0  # metres at which a white wall is just matched; a pattern fades as structured light's does
-    cloud: float = 40.0  # pixels, size of patches with less texture
+    cloud: float = 24.0  # pixels, size of patches with less texture
     cloud_sigma: float = 0.6
-    ragged_sigma: float = 0.5
+    ragged_sigma: float = 0.2
     holes: float = 0.0005  # share of bricks
-    outliers: float = 0.03  # share of the weakly textured bricks
+    outliers: float = 0.01  # share of the weakly textured bricks
     outlier_reach: float = 6.0  # pixels of disparity
     rounding: float = 0.001  # metres, of 16-bit drivers; 0 = 32-bit float
 

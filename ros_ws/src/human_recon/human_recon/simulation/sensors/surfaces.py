@@ -39,7 +39,7 @@ class Reflectance:
     spread_person: float = 0.5  # standard deviation of the logarithm between people
     spread_hair: float = 1.0
     spread_thing: float = 0.6
-    absorbing_things: float = 0.08  # share of things that send almost nothing back: screens, glossy black, mirrors
+    absorbing_things: float = 0.04  # share of things that send almost nothing back: screens, glossy black, mirrors
     absorbing: float = 0.01
 
 

@@ -37,7 +37,7 @@ class TimeOfFlight:
     weakest_sigma: float = 0.15
     falloff: float = 0.5  # share of the light missing in the corners
     mask: float = 0.0  # pixels, radius of the lit circle; 0 = the whole image is lit
-    mixed: float = 1.5  # pixels: a pixel's own width and the lens's blur
+    mixed: float = 1.0  # pixels: a pixel's own width
     mixed_invalid: float = 0.5  # share of mixed pixels that the driver removes
     edge: float = 0.02  # metres per metre
     offset: float = 0.0  # metres; units differ, see varied()
