@@ -58,11 +58,12 @@ class ClearMot:
 def clear_mot(frames: Sequence[TrackingFrame], gate: float) -> ClearMot:
     """Counts over one sequence; a true and a predicted person may belong together up to ``gate`` metres.
 
-    Frame by frame: pairs of the frame before are kept while they are within the gate, the rest is assigned so that as
-    many as possible are found, at the least distance.
+    Frame by frame: pairs of the frame before (the last in which somebody was there and somebody predicted) are kept
+    while they are within the gate, the rest is assigned so that the sum of similarities 1 - distance / (2 gate) is
+    largest, as in the evaluation of the MOT challenge.
     """
     last: dict[int, int] = {}  # true id -> predicted id when last found
-    before: dict[int, int] = {}  # the same in the previous frame
+    before: dict[int, int] = {}  # the same in the frame before
     total = ClearMot()
     for frame in frames:
         pairs = _assign(frame, gate, before)
@@ -75,7 +76,8 @@ def clear_mot(frames: Sequence[TrackingFrame], gate: float) -> ClearMot:
             distance=float(sum(frame.distance[i, j] for i, j in pairs)),
         )
         last.update(now)
-        before = now
+        if frame.true_ids and frame.predicted_ids:
+            before = now
     return total
 
 
@@ -84,9 +86,8 @@ def _assign(frame: TrackingFrame, gate: float, before: dict[int, int]) -> list[t
         return []
     kept = np.array([[before.get(true) == predicted for predicted in frame.predicted_ids] for true in frame.true_ids])
     allowed = frame.distance <= gate
-    # Each term is worth more than any sum of those after it: was a pair, may be a pair, is near.
-    many = 2.0 * (1 + len(frame.true_ids))
-    gain = np.where(allowed, many * many * kept + many + (1.0 - frame.distance / gate), 0.0)
+    # A kept pair is worth more than all similarities together.
+    gain = np.where(allowed, (1 + len(frame.true_ids)) * kept + 1.0 - frame.distance / (2 * gate), 0.0)
     rows, columns = linear_sum_assignment(-gain)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if allowed[i, j]]
 
