@@ -307,7 +307,7 @@ class Sequence:
         for _ in range(_SEAT_TRIES):
             found = seat_for(dice, sitter, part)
             if found is not None:
-                fixture = found
+                fixture = found[0]
                 break
         if performance.side == "front":
             fixture = fixture + (table_for(dice, sitter, part) or [])
