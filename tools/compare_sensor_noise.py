@@ -315,7 +315,7 @@ def steps_picture(depth: np.ndarray) -> np.ndarray:
 
 
 def save_pictures(name: str, real: np.ndarray, simulated: np.ndarray, rendering: Rendering, folder: Path) -> None:
-    """Whole frames, their texture, and heads and borders enlarged: real on the left, simulated on the right."""
+    """Whole frames and their texture, real on the left; heads and shoulders enlarged, real above."""
     folder.mkdir(parents=True, exist_ok=True)
     low, high = np.percentile(real[real > 0], [1, 97])
     gap = np.full((real.shape[0], 8, 3), 255, np.uint8)
@@ -332,6 +332,10 @@ def save_pictures(name: str, real: np.ndarray, simulated: np.ndarray, rendering:
         sheet = np.hstack(pairs)
         big = cv2.resize(sheet, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
         cv2.imwrite(str(folder / f"{name}_heads.png"), big)
+        whole = np.hstack([picture(real, low, high), gap, picture(simulated, low, high)])
+        whole = cv2.resize(whole, (big.shape[1], whole.shape[0] * big.shape[1] // whole.shape[1]))
+        together = np.vstack([whole, np.full((8, big.shape[1], 3), 255, np.uint8), big])
+        cv2.imwrite(str(folder / f"{name}_sensor_noise.jpg"), together, [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 def main() -> None:
@@ -341,7 +345,7 @@ def main() -> None:
     parser.add_argument("-p", "--pictures", type=Path, help="folder for pictures")
     parser.add_argument("--unit", type=int, default=0, help="which unit to simulate; 0 = nominal")
     args = parser.parse_args()
-    report = {}
+    report: dict = {"command": "tools/compare_sensor_noise.py " + " ".join(path.name for path in args.frames)}
     for path in args.frames:
         frame = next(iter(read_frames(path)))
         simulated, rendering = simulate(scene_like(frame), frame, args.unit)

@@ -36,8 +36,8 @@ class StructuredLight:
     focal_ratio: float = 1.0  # focal length of the infrared image over that of the delivered image
     step: float = 0.125  # pixels of the infrared image (Khoshelham and Elberink 2012; Landau et al. 2016)
     sigma: float = 0.054  # pixels, before rounding to steps; with them 0.062, Khoshelham and Elberink's half step
-    correlated: float = 1.0  # share of the noise's variance; rounding to steps adds what is not
-    blob: tuple[float, float] = (4.1, 5.8)  # pixels, cell of the correlated noise: autocorrelation on the real frames
+    correlated: float = 0.95  # share of the noise's variance; real frames
+    blob: tuple[float, float] = (4.3, 6.2)  # pixels, cell of the correlated noise: autocorrelation on the real frames
     grazing: float = 0.2  # growth of the noise with 1 / cos(incidence) - 1: Nguyen et al. 2012, figure 3, by eye
     band: float = 0.0  # pixels of disparity: saw-tooth over the columns, in some units (real frame: 0.08)
     band_width: float = 64.0  # pixels of the infrared image; real frame
