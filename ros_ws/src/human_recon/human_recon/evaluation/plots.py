@@ -136,18 +136,19 @@ def joint_bars(joints: dict[str, dict[str, float]]) -> Callable[[Axes], None]:
 
 def latency_bars(histogram: dict[str, Any], summary: dict[str, float]) -> Callable[[Axes], None]:
     """How long frames took, with median and 95 %."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     def draw(axes: Axes) -> None:
         edges = histogram["edges_ms"]
         widths = [b - a for a, b in itertools.pairwise(edges)]
         axes.bar(edges[:-1], histogram["count"], widths, align="edge", color=_BLUE)
         for name, title, color in (("median", "median", "black"), ("p95", "95 %", _RED)):
-            axes.axvline(summary[name], color=color, linewidth=1.2, label=f"{title} {summary[name]:.3g} ms")
+            axes.axvline(summary[name], color=color, linewidth=1.2, label=f"{title} {_milliseconds(summary[name])}")
         axes.set(title="Time per frame", xlabel="ms", ylabel="frames", xscale="log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         _legend_above(axes)
 
     return draw
@@ -155,6 +156,8 @@ def latency_bars(histogram: dict[str, Any], summary: dict[str, float]) -> Callab
 
 def tracks(records: Iterable[dict[str, Any]], sequence: int) -> Callable[[Axes], None]:
     """Who was found under which id, frame by frame, of one sequence: one row per true person."""
+    from matplotlib.ticker import MaxNLocator
+
     rows: dict[int, list[tuple[int, int | None]]] = {}
     for record in records:
         for person in record["people"]:
@@ -169,8 +172,11 @@ def tracks(records: Iterable[dict[str, Any]], sequence: int) -> Callable[[Axes],
                 if found is not None and length >= 4:
                     axes.text(start - 0.5 + length / 2, y, str(found), ha="center", va="center", color="w", fontsize=8)
         axes.set_yticks(range(len(names)), [f"person {name}" for name in names])
-        axes.set(title=f"Sequence {sequence}: track of each person (pale: missed, empty: hidden)", xlabel="frame")
+        axes.set(
+            title=f"Sequence {sequence}: track of each person (pale: missed, empty: hidden or away)", xlabel="frame"
+        )
         axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", visible=False)
 
     return draw
@@ -200,6 +206,10 @@ def _legend_above(axes: Axes) -> None:
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.16 * (high - low))
         axes.legend(frameon=False, ncol=len(handles), fontsize=8, loc="upper left")
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value / 1000:.1f} s" if value >= 10_000 else f"{value:.0f} ms" if value >= 10 else f"{value:.2g} ms"
 
 
 def _value(row: dict[str, Any], name: str) -> float | None:
