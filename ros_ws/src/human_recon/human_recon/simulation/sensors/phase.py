@@ -101,6 +101,7 @@ def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, ve
     radius = p.mask / stride
     half = max(1, math.floor(p.corner / stride + 0.5))
     mixing = p.mixed / stride
+    roundings = 1.0 / p.rounding
     ray_x = np.empty(width)
     for u in range(width):
         ray_x[u] = (u - cx) / fx
@@ -175,7 +176,7 @@ def _measure(depth, normal, codes, fx, fy, cx, cy, stride, keys, reflectance, ve
             if reading > p.ambiguity:
                 reading -= p.ambiguity
             if p.rounding > 0.0:
-                reading = int(reading / p.rounding + 0.5) * p.rounding  # negative ones are dropped below
+                reading = int(reading * roundings + 0.5) * p.rounding  # negative ones are dropped below
             if reading > 0.0 and p.near <= reading <= p.far:
                 result[v, u] = reading
     return result
@@ -253,6 +254,6 @@ def measure_reference(
     reading += sigma * ((parts - 6142.5) * (2.0 / 4096.0))
     reading = np.where(reading > p.ambiguity, reading - p.ambiguity, reading)
     if p.rounding > 0:
-        reading = np.floor(reading / p.rounding + 0.5) * p.rounding
+        reading = np.floor(reading * (1.0 / p.rounding) + 0.5) * p.rounding
     valid &= (reading > 0) & (reading >= p.near) & (reading <= p.far)
     return np.where(valid, reading, 0.0).astype(np.float32)

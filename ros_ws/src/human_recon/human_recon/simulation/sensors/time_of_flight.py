@@ -15,9 +15,9 @@ from human_recon.simulation.sensors.switches import SensorSwitches
 class TimeOfFlight:
     """Continuous-wave time of flight; the light stands beside the lens.
 
-    - form of the noise: Lange and Seitz 2001, see :mod:`~human_recon.simulation.sensors.phase`; sensors' flying pixels
-      and multipath: Lefloch et al., "Technical foundation and calibration methods for time-of-flight cameras", LNCS
-      8200, 2013; Foi, "Noise estimation and removal in MR imaging/ToF" style signal-dependent noise is the same form;
+    - form of the noise: Lange and Seitz 2001, see :mod:`~human_recon.simulation.sensors.phase`; kinds of errors (flying
+      pixels, multipath, amplitude, systematic): Lefloch et al., "Technical foundation and calibration methods for
+      time-of-flight cameras", LNCS 8200, 2013;
     - Azure Kinect: random error below 17 mm and range for reflectivities of 15 % and more: 3.86 m (NFOV unbinned),
       2.88 m (WFOV binned) (Microsoft, "Azure Kinect DK hardware specification"; confirmed by Tölgyessy, Dekan,
       Chovanec, Hubinský, "Evaluation of the Azure Kinect and its comparison to Kinect v1 and Kinect v2", Sensors 21(2),
@@ -27,7 +27,9 @@ class TimeOfFlight:
       random error of both over distance and angle: Kurillo et al., "Evaluating the accuracy of the Azure Kinect and
       Kinect v2", Sensors 22(7), 2022.
 
-    The three noise figures were chosen to give a few millimetres at 1 to 4 m, as these papers plot; they are no fits.
+    The three noise figures were chosen to give one to a few millimetres at 1 to 4 m, the order that these papers
+    report; they are no fits, and no frame of such a camera was at hand to check them. Fall-off, masks, the share of
+    multipath and that of removed pixels are chosen as well.
     """
 
     floor_sigma: float  # metres

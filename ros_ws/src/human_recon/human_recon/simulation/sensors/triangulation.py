@@ -282,6 +282,7 @@ def _measure(
     fill = p.fill / stride
     edge = p.edge / p.disparity
     nearest, farthest = 1.0 / p.near, 1.0 / p.far
+    steps, roundings = 1.0 / p.step, 1.0 / p.rounding
     for ahead in range(height + half + margin):
         v = ahead
         if v < height:  # 1. seen?
@@ -399,10 +400,10 @@ def _measure(
             z = 0.0
             if value > 0.0:
                 if p.step > 0.0:
-                    value = max((int(value / p.step + 1.5 - p.phase) - 1.0 + p.phase) * p.step, 1e-6)
+                    value = max((int(value * steps + 1.5 - p.phase) - 1.0 + p.phase) * p.step, 1e-6)
                 z = p.disparity / value
                 if p.rounding > 0.0:
-                    z = int(z / p.rounding + 0.5) * p.rounding
+                    z = int(z * roundings + 0.5) * p.rounding
                 if not p.near <= z <= p.far:
                     z = 0.0
             result[v, u] = z
@@ -519,11 +520,11 @@ def measure_reference(
         inside = (column >= left) & (column <= right) & (native_v >= top) & (native_v <= bottom)
         value = np.where(inside, value, 0.0)
     if p.step > 0:
-        steps = (np.floor(value / p.step + 0.5 - p.phase) + p.phase) * p.step
+        steps = (np.floor(value * (1.0 / p.step) + 0.5 - p.phase) + p.phase) * p.step
         value = np.where(value > 0, np.maximum(steps, 1e-6), 0.0)
     result = np.divide(p.disparity, value, out=np.zeros_like(z), where=value > 0)
     if p.rounding > 0:
-        result = np.floor(result / p.rounding + 0.5) * p.rounding
+        result = np.floor(result * (1.0 / p.rounding) + 0.5) * p.rounding
     return np.where((result >= p.near) & (result <= p.far), result, 0.0).astype(np.float32)
 
 
