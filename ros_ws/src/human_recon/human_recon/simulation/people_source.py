@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -34,6 +35,7 @@ class UnplacedPerson:
     holds: str  # hand that carries something: "none", "left", "right", "both"
     side: str  # where the wall or table is: "front", "back", "left", "right", "none"
     pose_name: str  # of the key posture, or the kind of the recording
+    sat_on: np.ndarray | None = None  # [N, 3] float32, skin of pelvis and thighs of those who need a seat
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,10 @@ class PeopleSource:
             fit_spheres(body),
         )  # fmt: skip
 
+    @cached_property
+    def _seat_vertices(self) -> np.ndarray:
+        return np.flatnonzero(self.wardrobe.skin.part <= 2)  # pelvis and thighs
+
     def draw_person(
         self, rng: np.random.Generator, activity: str | None = None, seated: bool | None = None
     ) -> UnplacedPerson:
@@ -71,6 +77,10 @@ class PeopleSource:
         surface, joints = pose_outfit(outfit, self.body, shape.betas, drawn.pose, _ORIGIN, looseness)
         balls = self.spheres.pose(shape.betas, drawn.pose, _ORIGIN)
         lift = _stand(surface, outfit.material, joints, balls)
+        sat_on = None
+        if drawn.supports == "seat":
+            skin, _ = pose_outfit(self.wardrobe.skin, self.body, shape.betas, drawn.pose, np.array([0.0, lift, 0.0]))
+            sat_on = skin[self._seat_vertices]
         trans = np.array([0.0, lift, 0.0])
         return UnplacedPerson(
             betas=shape.betas,
@@ -86,6 +96,7 @@ class PeopleSource:
             holds=drawn.holds,
             side=drawn.side,
             pose_name=drawn.name,
+            sat_on=sat_on,
         )
 
 

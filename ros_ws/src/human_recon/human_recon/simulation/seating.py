@@ -7,7 +7,7 @@ Everything here is in the user's own frame: facing +z, feet on y = 0, as people 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -29,6 +29,7 @@ from human_recon.simulation.props import laptop, monitor, small_thing
 
 HARD = 0.012  # metres a body may reach into hard furniture
 SOFT = 0.02  # metres into cushions
+COARSE = 0.015  # metres by which balls may stick out of bent hips
 _SOFT_KINDS = ("sofa", "armchair", "bed", "office_chair")
 _TRIES = 5
 
@@ -72,23 +73,31 @@ def sitting_of(person: UnplacedPerson, part: np.ndarray) -> Sitting:
 def seat_for(dice: Dice, person: UnplacedPerson, part: np.ndarray) -> tuple[Fixture, Spare | None] | None:
     """A seat that the person sits on, and where others have room on it; None when none fits."""
     fit = sitting_of(person, part)
-    if fit.seat < 0.12 or fit.front - fit.back < 0.15:
+    if person.sat_on is None or fit.seat < 0.12 or fit.front - fit.back < 0.15:
         return None
+    # Where the seat carries, the balls are too coarse: there the skin itself must not be cut, nor what is well inside.
+    body = np.zeros((len(person.balls) + len(person.sat_on), 4))
+    body[: len(person.balls)] = person.balls
+    body[: len(person.balls), 3] -= np.where(part > 2, 0.0, COARSE)
+    body[len(person.balls) :, :3] = person.sat_on
     best: tuple[float, Fixture, Spare | None] | None = None
     for attempt in range(_TRIES):
         kind = _seat_kind(dice, fit, attempt)
         soft = kind in _SOFT_KINDS
         shape = _seat_shape(dice, person, part, fit, kind, attempt)
+        height = _underside(
+            person.sat_on, fit.middle, shape.width / 2, fit.back, fit.back + shape.depth, kind != "stool"
+        )
+        if math.isfinite(height):
+            shape = replace(shape, height=height)
         sink = dice.between(0.003, 0.015) if soft else dice.between(0.0, 0.008)
         gap = 0.0 if dice.chance(0.6) or kind in ("sofa", "armchair") else dice.between(0.0, 0.12)
-        raised = SeatShape(
-            shape.height + sink, shape.width, shape.depth, shape.lean, shape.back, shape.arms, shape.arm_gap
-        )
+        raised = replace(shape, height=shape.height + sink)
         solid = build_seat(dice, kind, raised, legs=attempt < 2 or dice.chance(0.5))
         aside = dice.between(-0.5, 0.5) * max(shape.width - fit.hips - 0.15, 0.0) if kind in ("sofa", "bench") else 0.0
         # A cushion is pressed in where the back is: at most by the same few millimetres as the seat.
         solid = solid.moved(0.0, (fit.middle + aside, 0.0, fit.back + (0.008 if soft else 0.0) - gap))
-        depth = deepest(person.balls, solid.boxes)
+        depth = deepest(body, solid.boxes)
         if best is None or depth < best[0]:
             spare = None
             if kind in ("sofa", "bench"):
@@ -290,6 +299,17 @@ def _sitting(balls, part, surface, surface_part, material, lean):
 
 
 @numba.njit(cache=True, nogil=True)
+def _underside(skin, middle, half, back, front, corners):
+    """Height of the lowest skin over a rectangle, or (not ``corners``) the ellipse in it."""
+    lowest = math.inf
+    for i in range(len(skin)):
+        x, z = abs(skin[i, 0] - middle) / half, abs(skin[i, 2] - 0.5 * (back + front)) / (0.5 * (front - back))
+        if (max(x, z) if corners else math.sqrt(x * x + z * z)) < 1.0:
+            lowest = min(lowest, skin[i, 1])
+    return lowest
+
+
+@numba.njit(cache=True, nogil=True)
 def _forearms(balls, part, seat, front, middle):
     """How high above the seat the lowest forearm or hand at the sides is, and how far inwards the arms reach."""
     under, inner = math.inf, math.inf
@@ -323,6 +343,8 @@ def _table(balls, part, gap, wanted):
     for i in range(len(balls)):  # the trunk, as far as it does not lean over the table, and elbows below its top
         if (part[i] in (0, 3, 6, 9) or part[i] >= 16) and balls[i, 1] - balls[i, 3] < top - 0.004:
             edge = max(edge, balls[i, 2] + balls[i, 3])
+    if edge == -math.inf:  # somebody on a high stool
+        return 0.0, -1.0, 0.0, 0.0
     edge += 0.01 + gap
     below, reach, others = 0.0, edge, math.inf
     for i in range(len(balls)):

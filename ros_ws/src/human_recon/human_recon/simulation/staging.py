@@ -185,11 +185,12 @@ class SceneSampler:
         """Somebody who sits down beside the partner on the same seat; None when nobody drawn fits there."""
         spare = partner.spare
         assert spare is not None
-        for place_x in spare.places:
+        for _ in range(3 if spare.places else 0):
+            place_x = dice.pick(spare.places)
             person = self._people.draw_person(rng, seated=True)
             fit = sitting_of(person, self._part)
             lift = spare.height - fit.seat
-            if not -0.01 <= lift <= 0.06:  # the feet stay on or near the floor
+            if not -0.01 <= lift <= 0.07:  # the feet stay on or near the floor
                 continue
             held = held_by(dice, person, self._part_start, self._catalogue) if self.config.held else []
             balls = person.balls.copy()
