@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from human_recon.body.lbs import pose_body
@@ -55,8 +57,20 @@ def soup(seed: int, scenes: int, faces: int, size: tuple[int, int], z_low: float
     for _ in range(scenes):
         count = int(rng.integers(0, faces + 1))
         points = rng.uniform([-2, -2, z_low], [2, 2, 4], (2 * count + 3, 3))
-        meshes.append([(points, rng.integers(0, len(points), (count, 3)), int(rng.integers(0, 2000)))])
+        triangles = rng.integers(0, len(points), (count, 3))
+        # not the same triangle twice: which copy is in front, rounding would decide
+        _, first = np.unique(np.sort(triangles, axis=1), axis=0, return_index=True)
+        meshes.append([(points, triangles[np.sort(first)], int(rng.integers(0, 2000)))])
     return joined(meshes, size)
+
+
+def lattice(seed: int, faces: int, size: tuple[int, int]) -> MeshBatch:
+    """Triangles of one depth whose corners and many edges run through pixel centres; nothing is rounded."""
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 2 * max(size), (3 * faces, 2)) / 128
+    points = np.column_stack([corners, np.ones(len(corners))])
+    batch = joined([[(points, np.arange(3 * faces).reshape(-1, 3), 0)]], size)
+    return replace(batch, cameras=np.array([[64.0, 64, 0, 0]]))
 
 
 def crowd(body: BodyModel, scenes: int, people: int, size: tuple[int, int], seed: int = 0) -> MeshBatch:

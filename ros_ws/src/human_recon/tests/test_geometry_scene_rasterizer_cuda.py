@@ -30,7 +30,7 @@ from human_recon.geometry.scene_rasterizer_cuda import (
     surface_labels_cuda,
     to_device,
 )
-from tests.scene_batches import BOX_CORNERS, BOX_FACES, crowd, joined, soup
+from tests.scene_batches import BOX_CORNERS, BOX_FACES, crowd, joined, lattice, soup
 
 SIZE = (36, 48)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -154,6 +154,12 @@ def assert_same(batch: MeshBatch, device, cull: bool, near: float = 0.05) -> Non
 @given(seed=SEEDS, cull=st.booleans(), z_low=st.sampled_from([0.5, -3.0]))
 def test_every_bit_of_random_triangles_is_that_of_the_cpu(device, seed, cull, z_low):
     assert_same(soup(seed, scenes=3, faces=40, size=SIZE, z_low=z_low), device, cull)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_pixels_on_edges_go_to_the_same_faces(device, seed):
+    assert_same(lattice(seed, faces=6, size=SIZE), device, cull=False)
 
 
 @pytest.mark.parametrize("cull", [True, False])
