@@ -91,7 +91,7 @@ def look_at(eye: Point, target: Point, turn: float, tilt: float, roll: float) ->
     """[3, 4] world to camera: from ``eye`` towards ``target``, then turned to the side, tilted and rolled; radians."""
     x, y, z = (target[c] - eye[c] for c in range(3))
     yaw = math.atan2(x, z) + turn
-    pitch = min(max(math.atan2(y, math.hypot(x, z)) + tilt, -1.1), 0.9)
+    pitch = min(max(math.atan2(y, math.hypot(x, z)) + tilt, -0.95), 0.75)
     forward = np.array([math.sin(yaw) * math.cos(pitch), math.sin(pitch), math.cos(yaw) * math.cos(pitch)])
     right = np.array([-math.cos(yaw), 0.0, math.sin(yaw)])
     down = np.array(
