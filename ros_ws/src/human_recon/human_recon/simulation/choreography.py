@@ -243,35 +243,46 @@ class _Planner:
     # --- roles --------------------------------------------------------------------------------------------------------
 
     def _cross(self, people: Sequence[int]) -> None:
-        """Everybody in a lane of their own, alternately from the left and the right, in the middle at one moment."""
+        """Everybody in a lane of their own, from the left and the right, all in the middle at about one moment.
+
+        Every third person keeps in line with another and the camera for a second or two: one of them is hidden.
+        """
         if not people:
             return
         stage, rng = self._stage, self._rng
         spacing = min(LANE, (stage.far - stage.near) / max(len(people) - 1, 1))
         first = stage.camera_z + stage.near + 0.5 * max(0.0, stage.far - stage.near - spacing * (len(people) - 1))
         lanes = first + spacing * rng.permutation(len(people))
-        plans = []
+        plans: list[tuple[np.ndarray, np.ndarray, float, Track, int]] = []
         for order, z in enumerate(lanes):
-            side = 1.0 if order % 2 else -1.0
+            away = float(z) - stage.camera_z
+            if order % 3 == 2:  # in the line of sight of the one before for a while, nearer or farther
+                *_, speed, there, _ = plans[-1]
+                side = math.copysign(1.0, there.position[0, 0])
+                ratio = away / (float(lanes[order - 1]) - stage.camera_z)
+                speed = float(np.clip(speed * ratio * rng.uniform(0.92, 1.08), 0.6, 1.7))
+                late = 0
+            else:
+                side = 1.0 if order % 2 else -1.0
+                speed = rng.uniform(0.8, 1.4)
+                late = int(rng.integers(-8, 9))
             ends = np.array([[side * stage.outside(z), z], [-side * stage.outside(z), z]])
             bow = np.array([0.0, rng.uniform(-0.5, 0.5) * max(0.0, spacing - APART - 2 * _SWAY)])
-            speed = rng.uniform(0.8, 1.4)
             there = walk([ends[0], ends.mean(axis=0) + bow, ends[1]], speed)
-            middle = int(np.abs(there.position[:, 0]).argmin()) + int(rng.integers(-8, 9))
-            plans.append((ends, bow, speed, there, middle))
+            plans.append((ends, bow, speed, there, int(np.abs(there.position[:, 0]).argmin()) + late))
         meeting = max(middle for *_, middle in plans)
-        late = max(0, meeting - _BEFORE_MEETING)  # whoever has a long way is on it already
+        skipped = max(0, meeting - _BEFORE_MEETING)  # whoever has a long way is on it already
         for k, (ends, bow, speed, there, middle) in zip(people, plans, strict=True):
             tracks = [stay(ends[0], float(there.heading[0]), max(0, meeting - middle)), there]
             total, at_end = sum(map(len, tracks)), 1
-            while total < late + self._frames:
+            while total < skipped + self._frames:
                 here, other = ends[at_end], ends[1 - at_end]
                 way = [here, ends.mean(axis=0) + bow, other]
                 tracks.append(stay(here, float(tracks[-1].heading[-1]), int(rng.integers(10, 60))))
                 tracks.append(turn(here, float(tracks[-1].heading[-1]), first_heading(way)))
                 tracks.append(walk(way, speed))
                 total, at_end = sum(map(len, tracks)), 1 - at_end
-            self._perform(k, joined(tracks).cut(late + self._frames).after(late))
+            self._perform(k, joined(tracks).cut(skipped + self._frames).after(skipped))
 
     def _walk(self, k: int) -> None:
         """About the view and out of it, with stops; the plan that keeps most apart of several."""

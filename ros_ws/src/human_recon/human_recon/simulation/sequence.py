@@ -10,6 +10,7 @@ import numpy as np
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import BodyModel, default_body_model
+from human_recon.body.parts import vertex_parts
 from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.camera.presets import PRESETS
@@ -297,11 +298,23 @@ class Sequence:
         lift = own.thickness_below(surface)
         trans[1] += lift
         pelvis = bare.joints[0]
+        up = np.float32(lift) * _UP
         sitter = UnplacedPerson(
-            performance.betas, pose, trans, pelvis.astype(np.float64), own.outfit, surface + np.float32(lift) * _UP,
-            joints + np.float32(lift) * _UP, people.spheres.pose(performance.betas, pose, trans), "sitting", "seat",
-            "none", performance.side, "",
-        )  # fmt: skip
+            betas=performance.betas,
+            pose=pose,
+            trans=trans,
+            pelvis=pelvis.astype(np.float64),
+            outfit=own.outfit,
+            surface=surface + up,
+            joints=joints + up,
+            balls=people.spheres.pose(performance.betas, pose, trans),
+            activity="sitting",
+            supports="seat",
+            holds="none",
+            side=performance.side,
+            pose_name="",
+            sat_on=bare.vertices[vertex_parts(self.body) <= 2] + trans.astype(np.float32),  # pelvis and thighs
+        )
         part = people.spheres.part()
         fixture: Fixture = []
         for _ in range(_SEAT_TRIES):
