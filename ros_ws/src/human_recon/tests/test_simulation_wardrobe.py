@@ -112,9 +112,7 @@ def test_garments_of_the_splits_are_disjoint(wardrobe):
 
 def test_shares_of_what_people_wear(wardrobe):
     rng = np.random.default_rng(0)
-    drawn = [
-        draw_recipe(rng, wardrobe.garments, "train", "female" if k % 2 else "male") for k in range(4000)
-    ]
+    drawn = [draw_recipe(rng, wardrobe.garments, "train", "female" if k % 2 else "male") for k in range(4000)]
     skirts = np.mean([recipe.skirt is not None for recipe in drawn])
     assert 0.09 < skirts < 0.15
     assert np.mean([recipe.shoes is None for recipe in drawn]) == pytest.approx(0.07, abs=0.02)
@@ -267,7 +265,7 @@ def test_skirt_replaces_trousers_and_coat_goes_over_them(wardrobe):
 def test_without_a_file_people_wear_their_skin_or_a_skirt(body):
     wardrobe = Wardrobe.load(Assets(), body, "light")
     names = {wardrobe.draw(np.random.default_rng(k), "train").name for k in range(200)}
-    assert "bare" in names and all("bare" == name or "skirt" in name or "coat" in name for name in names)
+    assert "bare" in names and all(name == "bare" or "skirt" in name or "coat" in name for name in names)
     assert wardrobe.sewn(Recipe()) is wardrobe.skin
 
 

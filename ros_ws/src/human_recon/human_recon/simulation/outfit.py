@@ -196,8 +196,8 @@ def pose_outfit_reference(
         rest += looseness.offsets(outfit)[:, None] * outfit.outward
     posed = np.zeros_like(rest, dtype=np.float64)
     for k in range(outfit.skin_indices.shape[1]):
-        j = outfit.skin_indices[:, k]
-        moved = np.einsum("vab,vb->va", world[j], rest - rest_joints[j]) + joints[j]
+        bone = outfit.skin_indices[:, k]
+        moved = np.einsum("vab,vb->va", world[bone], rest - rest_joints[bone]) + joints[bone]
         posed += outfit.skin_weights[:, k, None] * moved
     return posed + trans, joints + trans
 

@@ -197,7 +197,7 @@ class Wardrobe:
             cut = ends[0] + recipe.sleeve * (ends[1] - ends[0])
             arm = np.isin(part, _ARMS)
             beyond[arm] = np.maximum(beyond[arm], np.abs(points[arm, 0]) - cut)
-        cuts = []
+        cuts: list[tuple[float, tuple[int, ...]]] = []
         if recipe.leg is not None:
             ends = joints[[1, 2], 1].mean(), joints[[7, 8], 1].mean()
             cuts.append((ends[0] + recipe.leg * (ends[1] - ends[0]), _LEGS))

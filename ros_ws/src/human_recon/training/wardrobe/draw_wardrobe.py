@@ -1,4 +1,4 @@
-"""Draw every garment, and outfits of both splits, on thin, heavy and tall people in several poses, for the eye to judge.
+"""Draw every garment, or outfits of both splits, on thin, heavy and tall people in several poses, for the eye to judge.
 
 python -m training.wardrobe.draw_wardrobe --output wardrobe.png
 """

@@ -3,8 +3,8 @@
     python -m training.wardrobe.measure_fit --motion-capture mocap_30hz.npz
 
 A vertex of the body is looked at when the outfit hides the skin around it. It is inside when the ray along its normal
-meets cloth, and protrudes when it does not but the ray inwards does within 5 cm; that distance is the depth. A hole is a pixel in which the body can be seen, but the dressed person not, or only
-more than 6 cm behind: one looks through.
+meets cloth, and protrudes when it does not but the ray inwards does within 5 cm; that distance is the depth. A hole is
+a pixel in which the body can be seen, but the dressed person not, or only more than 6 cm behind: one looks through.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ A garment vertex is bound to three base vertices B_i, B_j, B_k:
 
     position = w_i B_i + w_j B_j + w_k B_k + (d_x s_x, d_y s_y, d_z s_z)
 
-with s_x = |B_a.x - B_b.x| / L from the line ``x_scale a b L``, and so for y and z; or it lies on one base vertex. Thus a
-garment fits every shape of the base mesh, in its units and axes (y up, facing +z).
-(makehuman/shared/proxy.py of the MakeHuman project defines the format by reading it; everything here is written anew.)
+with s_x = |B_a.x - B_b.x| / L from the line ``x_scale a b L``, and so for y and z; or it lies on one base vertex. Thus
+a garment fits every shape of the base mesh, in its units and axes (y up, facing +z). The data's README describes the
+format; the reader is written from that description.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class _Lines:
 
     def words(self) -> Iterator[list[str]]:
         """The words of every line that is neither empty nor a comment."""
-        for self.number, line in enumerate(self.text.splitlines(), 1):
+        for number, line in enumerate(self.text.splitlines(), 1):
+            self.number = number
             found = line.split()
             if found and not found[0].startswith("#"):
                 yield found

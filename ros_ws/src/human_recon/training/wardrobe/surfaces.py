@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import fast_simplification
 import numba
 import numpy as np
 import trimesh
@@ -16,7 +15,6 @@ from scipy.spatial import cKDTree
 from human_recon.body.model import BodyModel
 from human_recon.body.parts import edge_graph, face_parts
 from human_recon.body.skeleton import PARENTS
-from human_recon.geometry.normals import vertex_normals
 from human_recon.geometry.signed_distance import winding_number
 
 NEAREST_FACES = 24  # candidates that are looked at exactly
@@ -111,6 +109,8 @@ def smoothed(values: np.ndarray, faces: np.ndarray, times: int) -> np.ndarray:
 
 def decimated(vertices: np.ndarray, faces: np.ndarray, vertex_count: int) -> tuple[np.ndarray, np.ndarray]:
     """About ``vertex_count`` vertices and their faces, by quadric errors (Garland and Heckbert, SIGGRAPH 1997)."""
+    import fast_simplification  # here, so that the rest can be used and tested without the training set-up
+
     if len(vertices) <= vertex_count:
         return vertices, faces
     low, high = 8, len(faces)
@@ -201,7 +201,7 @@ def hair_hull(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The outside of hair made of cards: one surface around the volume that they fill together with the head.
 
-    A depth camera sees hair as a volume, and a closed surface has no backs to cull. Cards are rasterised into voxels and
+    A depth camera sees hair as a volume, and a closed surface has no backs to cull. Cards are put into voxels and
     thickened by one; gaps towards head and back, and between cards, are closed; the surface is extracted where it is
     hair and left open where it meets skin.
     """

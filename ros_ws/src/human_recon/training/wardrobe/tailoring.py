@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from human_recon.simulation.outfit import Material
 from human_recon.simulation.pieces import Piece
 from training.wardrobe import surfaces
 from training.wardrobe.mhclo import Garment
-from training.wardrobe.people import People
+
+if TYPE_CHECKING:
+    from training.wardrobe.people import People  # which needs anny
 
 MATERIALS = {"suit": Material.CLOTH, "shoes": Material.SHOES, "hat": Material.HAT, "hair": Material.HAIR}
 VERTICES = {  # at most, per level of detail
