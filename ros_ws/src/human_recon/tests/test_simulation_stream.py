@@ -66,6 +66,17 @@ def test_a_stream_resumes_anywhere_and_is_shared_by_taking_turns(frames: list[Fr
     assert same(take(FRAMES, 2, first=0, step=2)[1], frames[2])
 
 
+def test_every_two_frames_show_one_scene_from_two_cameras(frames: list[FrameBatch]) -> None:
+    batch = frames[0]
+    np.testing.assert_array_equal(batch.betas[::2], batch.betas[1::2])
+    assert batch.betas[0::2].any(axis=(1, 2)).sum() >= 2
+    for first in range(0, 6, 2):
+        assert not np.array_equal(batch.depth[first], batch.depth[first + 1])
+    odd = dataclasses.replace(FRAMES, config=dataclasses.replace(FRAMES.config, batch=3))
+    halves = take(odd, 2)
+    assert np.concatenate([half.depth for half in halves]).tobytes() == batch.depth.tobytes()
+
+
 def test_another_seed_gives_other_samples(frames: list[FrameBatch], crops: list[CropBatch]) -> None:
     for made, maker in ((frames[0], FRAMES), (crops[0], CROPS)):
         config = dataclasses.replace(maker.config, seed=4)
@@ -140,10 +151,10 @@ def test_crops_look_at_their_person_in_metres(crops: list[CropBatch], body: Body
     assert np.median(close) > 0.9
 
 
-def test_people_of_one_scene_come_together(crops: list[CropBatch]) -> None:
+def test_people_of_one_image_come_together(crops: list[CropBatch]) -> None:
     for batch in crops:
-        assert (np.diff(batch.scene) >= 0).all()
-        assert len(set(batch.scene.tolist())) < len(batch.scene)
+        assert (np.diff(batch.view) >= 0).all()
+        assert len(set(batch.view.tolist())) < len(batch.view)
 
 
 def test_a_prompt_points_at_the_person_but_is_not_the_mask() -> None:

@@ -6,6 +6,7 @@ number of workers, resumes at any batch, and several trainers share one stream b
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import queue
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class FrameBatch:
 
 @dataclass(frozen=True, eq=False)
 class CropBatch:
-    """B person crops (perception.crops), all of a scene's people together. Lengths in metres, crop frame."""
+    """B person crops (perception.crops), all people of an image together. Lengths in metres, crop frame."""
 
     points: np.ndarray  # [B, 4, S, S] float32, X, Y, Z, valid
     prompt: np.ndarray  # [B, S, S] float32 in [0, 1], an imperfect detector's mask of this person
@@ -65,14 +66,14 @@ class CropBatch:
     trans: np.ndarray  # [B, 3] float32, SMPL's translation in the crop frame
     joints: np.ndarray  # [B, 24, 3] float32
     visibility: np.ndarray  # [B] float32 in [0, 1]
-    scene: np.ndarray  # [B] int32, crops with one number show one scene
+    view: np.ndarray  # [B] int32, crops with one number are of one image
     centre: np.ndarray  # [B, 3] float32, of the crop, in the camera frame
     rotation: np.ndarray  # [B, 3, 3] float32, camera's axes -> crop's
 
 
 FRAME_WORLD = WorldConfig(size=(160, 120))
-# Crops are cut from images at a camera's resolution or half of it; scenes without people give none.
-CROP_WORLD = WorldConfig(size=(320, 240), scene=SceneConfig(people=(0.0, 0.15, 0.2, 0.2, 0.15, 0.1, 0.08, 0.07, 0.05)))
+# A person 3.8 m away has as many pixels in such an image as in a crop. Scenes without people would give no crops.
+CROP_WORLD = WorldConfig(size=(256, 192), scene=SceneConfig(people=(0.0, 0.15, 0.2, 0.2, 0.15, 0.1, 0.08, 0.07, 0.05)))
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class StreamConfig:
 
     seed: int = 0
     batch: int = 32  # frames or crops
+    views: int = 2  # cameras that look at each scene
     world: WorldConfig = FRAME_WORLD
     crop_size: int = SIZE  # pixels
     min_visibility: float = 0.1  # people less visible get no crop of their own
@@ -104,7 +106,7 @@ class OpenMaker(Protocol[Batch_co]):
 
 @dataclass(frozen=True)
 class FrameMaker:
-    """Whole frames; frame k of batch b is sample b * batch + k of the world."""
+    """Whole frames; the batches lie end to end, and every ``views`` frames show one scene."""
 
     config: StreamConfig
     assets: Assets
@@ -116,7 +118,7 @@ class FrameMaker:
 
 @dataclass(frozen=True)
 class CropMaker:
-    """Person crops; batch b takes the samples b * 2^20, b * 2^20 + 1, ... until it is full."""
+    """Person crops; batch b takes the scenes b * 2^20, b * 2^20 + 1, ... until it is full."""
 
     config: StreamConfig
     assets: Assets
@@ -200,8 +202,11 @@ class _FrameWorld:
         self._world = world
 
     def make(self, index: int) -> FrameBatch:
-        size = self._config.batch
-        samples = [self._world.sample(self._config.seed, index * size + k) for k in range(size)]
+        size, views = self._config.batch, self._config.views
+        first = index * size
+        scenes = range(first // views, (first + size - 1) // views + 1)
+        seen = (sample for scene in scenes for sample in self._world.samples(self._config.seed, scene, views))
+        samples = list(itertools.islice(seen, first % views, first % views + size))
         height, width = samples[0].depth.shape
         batch = FrameBatch(
             depth=np.empty((size, height, width), np.float32),
@@ -246,26 +251,26 @@ class _CropWorld:
         number = 0
         while len(crops) < self._config.batch:
             place = (index << 20) + number
-            sample = self._world.sample(self._config.seed, place)
             rng = generator(self._config.seed, place, "crops")
-            crops += self._crops(sample, number, rng)
+            for k, sample in enumerate(self._world.samples(self._config.seed, place, self._config.views)):
+                crops += self._crops(sample, number * self._config.views + k, rng)
             number += 1
         rows = crops[: self._config.batch]
         return CropBatch(**{f.name: np.stack([row[f.name] for row in rows]) for f in fields(CropBatch)})
 
-    def _crops(self, sample: Sample, scene: int, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
+    def _crops(self, sample: Sample, view: int, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
         crops = []
         for p, visibility in enumerate(sample.rendering.visibility):
             # Drawn for everybody, so that one person's fate does not change the noise of the next.
             jitter, key = rng.normal(0.0, self._config.centre_jitter, 3), int(rng.integers(1 << 62))
             centre = sample.rendering.joints[p, [0, 9]].mean(axis=0) + jitter  # between pelvis and chest
             if visibility >= self._config.min_visibility and centre[2] > 0.1:
-                crops.append(_crop(sample, p, scene, centre, key, self._config.crop_size, self._world.body))
+                crops.append(_crop(sample, p, view, centre, key, self._config.crop_size, self._world.body))
         return crops
 
 
 def _crop(
-    sample: Sample, person: int, scene: int, centre: np.ndarray, key: int, size: int, body: BodyModel
+    sample: Sample, person: int, view: int, centre: np.ndarray, key: int, size: int, body: BodyModel
 ) -> dict[str, np.ndarray]:
     """One row of a CropBatch."""
     rendering, intrinsics, state = sample.rendering, sample.view.intrinsics, sample.rendering.states[person]
@@ -297,7 +302,7 @@ def _crop(
         "trans": (camera.to_crop(state.trans + pelvis) - pelvis).astype(np.float32),
         "joints": camera.to_crop(rendering.joints[person]).astype(np.float32),
         "visibility": np.float32(rendering.visibility[person]),
-        "scene": np.int32(scene),
+        "view": np.int32(view),
         "centre": centre.astype(np.float32),
         "rotation": camera.rotation.astype(np.float32),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ from human_recon.body.model import BodyModel, default_body_model
 from human_recon.camera.frame import Frame
 from human_recon.ground_truth import TrueFrame
 from human_recon.simulation.assets import Assets, Split
+from human_recon.simulation.outfit import Detail
 from human_recon.simulation.people_source import PeopleSource
 from human_recon.simulation.randomness import generator
 from human_recon.simulation.rendering import FIRST_THING, Rendering, render, true_frame
@@ -25,7 +27,7 @@ class WorldConfig:
 
     split: Split = "train"
     size: tuple[int, int] | None = (160, 120)  # width, height of the rendered image; None = each camera's own
-    detail: str = "light"  # meshes of people: light (about 4,000 vertices when dressed) or full
+    detail: Detail = "light"  # meshes of people: light (about 4,000 vertices when dressed) or full
     scene: SceneConfig = field(default_factory=SceneConfig)
     sensor: SensorSwitches = field(default_factory=SensorSwitches)
 
@@ -52,13 +54,18 @@ class World:
 
     def sample(self, seed: int, index: int) -> Sample:
         """Sample ``index``: a function of the seed, the index, the configuration and the assets alone."""
-        rng = generator(seed, index, f"scene {self.config.split}")
-        scene = self._scenes.draw(rng)
-        view = draw_view(rng, scene, self.config.scene, self.config.size)
-        rendering = render(scene, view, self.body)
-        sensor = sensor_for(view.preset).draw_unit(rng)
-        depth = measure(sensor, rendering, view, int(rng.integers(1 << 62)), self.config.sensor)
-        return Sample(scene, view, rendering, depth)
+        return next(self.samples(seed, index, 1))
+
+    def samples(self, seed: int, index: int, views: int) -> Iterator[Sample]:
+        """Scene ``index`` seen by several cameras that know nothing of each other; the first is that of `sample`."""
+        scene = self._scenes.draw(generator(seed, index, f"scene {self.config.split}"))
+        for number in range(views):
+            rng = generator(seed, index, f"view {number} {self.config.split}")
+            view = draw_view(rng, scene, self.config.scene, self.config.size)
+            sensor = sensor_for(view.preset).draw_unit(rng)
+            rendering = render(scene, view, self.body)
+            depth = measure(sensor, rendering, view, int(rng.integers(1 << 62)), self.config.sensor)
+            yield Sample(scene, view, rendering, depth)
 
     def true_frame(self, sample: Sample, stamp_ns: int = 0) -> TrueFrame:
         """The sample as a frame with its truth."""
