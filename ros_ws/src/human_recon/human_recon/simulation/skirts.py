@@ -39,9 +39,9 @@ class SkirtCut:
             return SkirtCut(
                 rng.uniform(0.05, 0.2), rng.uniform(0.3, 0.8), rng.uniform(0.025, 0.04), rng.uniform(0, 0.12)
             )
-        return SkirtCut(
-            rng.uniform(0.03, 0.15), rng.uniform(0.22, 0.98), rng.uniform(0.008, 0.02), rng.uniform(0.0, 0.3)
-        )
+        length = rng.uniform(0.22, 0.98)
+        flare = rng.uniform(0.0, 0.3) * (1.2 - 0.8 * length)  # long ones are narrower
+        return SkirtCut(rng.uniform(0.03, 0.15), length, rng.uniform(0.008, 0.02), flare)
 
 
 def sewn_skirt(body: BodyModel, cut: SkirtCut, detail: Detail) -> Piece:
