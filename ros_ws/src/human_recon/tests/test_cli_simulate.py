@@ -154,3 +154,10 @@ def test_help_is_there_at_once():
     )
     for word in ("--people", "--scenario", "walk,cross,dance,sit,mixed", "--camera", "--data"):
         assert word in done.stdout
+
+
+def test_the_scenarios_offered_are_those_there_are():
+    from human_recon.cli import simulate
+    from human_recon.simulation.choreography import SCENARIOS
+
+    assert simulate._SCENARIOS == SCENARIOS

@@ -312,6 +312,20 @@ def test_sitters_have_something_to_sit_on(source):
     assert found >= 8  # of 9: once in a while no seat fits
 
 
+def test_nobody_walks_through_furniture(source):
+    nearest = []
+    for seed, scenario in ((1, "walk"), (2, "sit"), (3, "mixed"), (4, "sit")):
+        config = SequenceConfig(people=4, duration=6.0, scenario=scenario, size=(160, 120), detail="light")
+        sequence = Sequence(config, source, seed)
+        things = [thing for thing in sequence.scene(0).things if thing.kind not in ("floor", "wall", "ceiling")]
+        points = np.concatenate([thing.vertices[thing.vertices[:, 1] < 1.2] for thing in things])[:, [0, 2]]
+        for performance in sequence.choreography.performances:
+            if performance.supports != "seat":
+                for place in performance.pelvis[::10]:
+                    nearest.append(np.linalg.norm(points - place, axis=1).min())
+    assert min(nearest) > 0.25  # metres from the middle of the pelvis; 0.45 to most
+
+
 def test_frames_are_the_same_in_any_order_and_process(source):
     config = SequenceConfig(people=2, duration=1.0, scenario="walk", size=(80, 60), detail="light", moving=True)
     first, second = Sequence(config, source, 3), Sequence(config, SequenceSource.load(Assets(), "train", "light"), 3)

@@ -28,6 +28,8 @@ SCENARIOS = ("walk", "cross", "dance", "sit", "mixed")
 APART = 0.45  # metres between the middles of two people who walk, at least
 APART_SEATED = 0.85  # from somebody on a chair: the chair needs room as well
 _SWAY = 0.04  # metres that a walker's middle is beside the path, at most
+_SEAT_TRIES = 5
+_SQUEEZE = 0.15  # metres that a seat may be nearer to passers-by than they would walk to it
 _BEFORE_MEETING = 75  # frames from the beginning until those who cross meet
 LANE = 0.62  # metres between the lanes of people who cross each other's way
 _REFERENCE_LEG = 0.81  # metres, of the body that motion was recorded for, when there is none
@@ -144,6 +146,7 @@ def choreograph(
     stage: Stage,
     rng: np.random.Generator,
     obstacles: np.ndarray | None = None,  # [N, 5], see trajectories.clearance
+    furnish: Callable[[Performance], np.ndarray] | None = None,
 ) -> Choreography:
     """Let ``len(betas)`` people act out a scenario:
 
@@ -153,11 +156,15 @@ def choreograph(
     sit: everybody but every fourth person sits and moves their arms now and then;
     mixed: some of everything.
 
+    ``furnish`` puts a seat under somebody who sits and returns its footprint [M, 5] for the others to keep away from;
+    it is called again for another seat when the first is in somebody's way.
+
     The same arguments and state of ``rng`` give the same result. Raises ValueError for an unknown scenario.
     """
     if scenario not in SCENARIOS:
         raise ValueError(f"scenario {scenario!r} is unknown; use one of {', '.join(SCENARIOS)}")
-    planner = _Planner(moves, body, betas, frames, stage, rng, obstacles if obstacles is not None else np.zeros((0, 5)))
+    boxes = obstacles if obstacles is not None else np.zeros((0, 5))
+    planner = _Planner(moves, body, betas, frames, stage, rng, boxes, furnish)
     planner.plan(_roles(scenario, len(betas), bool(moves.dances), rng))
     return Choreography(body, frames, tuple(sorted(planner.performances, key=lambda done: done.id)))
 
@@ -188,7 +195,9 @@ class _Planner:
         stage: Stage,
         rng: np.random.Generator,
         obstacles: np.ndarray,
+        furnish: Callable[[Performance], np.ndarray] | None,
     ) -> None:
+        self._furnish = furnish
         self._moves, self._body, self._betas = moves, body, betas
         self._frames, self._stage, self._rng, self._obstacles = frames, stage, rng, obstacles
         self._tracks: list[Track] = []
@@ -406,6 +415,12 @@ class _Planner:
             "seat",
             base.side,
         )
+        if self._furnish is not None:
+            for _ in range(_SEAT_TRIES):
+                boxes = self._furnish(performance)
+                if all(clearance(other, [], [], boxes) > -_SQUEEZE for other in self._tracks):
+                    break
+            self._obstacles = np.concatenate([self._obstacles, boxes])
         self._add(performance, track, APART_SEATED)
 
     def _drawn(self, activity: str, accept: Callable[[DrawnPose], bool]) -> DrawnPose:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -150,15 +150,14 @@ class Sequence:
         solids = self._furnish(dice)
         inside = self._obstruct(dice)
         boxes = [solid.boxes for _, solid in inside] + [room.inner.boxes]
-        obstacles = np.array([_footprint(box) for group in boxes for box in group]).reshape(-1, 5)
+        obstacles = _footprints(boxes)
+        self._seats: dict[int, Fixture] = {}  # by the sitter's id
         self.choreography: Choreography = choreograph(
-            source.moves, self.body, betas, config.scenario, config.frames, stage, rng, obstacles
+            source.moves, self.body, betas, config.scenario, config.frames, stage, rng, obstacles, self._seat(dice)
         )
-        solids += inside
-        for performance in self.choreography.performances:
-            if performance.supports == "seat":
-                solids += self._seat(dice, performance)
-        solids = [*room.solids, *solids]
+        for seat in self._seats.values():
+            solids += seat
+        solids = [*room.solids, *solids, *inside]
         self._things = tuple(Thing(kind, solid.vertices, solid.faces) for kind, solid in solids)
 
     def __len__(self) -> int:
@@ -286,7 +285,17 @@ class Sequence:
                 solids.append((item.kind, solid))
         return solids
 
-    def _seat(self, dice: Dice, performance: Performance) -> Fixture:
+    def _seat(self, dice: Dice) -> Callable[[Performance], np.ndarray]:
+        """What puts a seat under a sitter and returns its footprint."""
+
+        def furnish(performance: Performance) -> np.ndarray:
+            fixture = self._draw_seat(dice, performance)
+            self._seats[performance.id] = fixture
+            return _footprints([solid.boxes for _, solid in fixture])
+
+        return furnish
+
+    def _draw_seat(self, dice: Dice, performance: Performance) -> Fixture:
         """Something to sit on, and a table where the arms want one."""
         people, own = self._source.people, self._dressed[performance.id - 1]
         pose = performance.poses[0].copy()
@@ -371,10 +380,11 @@ class _CameraPath:
         return look_at(eye, self.target, turn, 0.0, self.roll)
 
 
-def _footprint(box: np.ndarray) -> tuple[float, float, float, float, float]:
-    """The rectangle [x, z, half sizes, yaw 0] around one box."""
-    low_x, high_x, low_z, high_z = (float(value) for value in plan_of(_NO_BALLS, box[None])[:4])
-    return (low_x + high_x) / 2, (low_z + high_z) / 2, (high_x - low_x) / 2, (high_z - low_z) / 2, 0.0
+def _footprints(groups: Iterable[np.ndarray]) -> np.ndarray:
+    """The rectangles [N, 5] (x, z, half sizes, yaw 0) around the boxes of all ``groups`` [M, 12]."""
+    plans = [plan_of(_NO_BALLS, box[None]) for group in groups for box in group]
+    rectangles = [((a + b) / 2, (c + d) / 2, (b - a) / 2, (d - c) / 2, 0.0) for a, b, c, d in plans]
+    return np.array(rectangles, np.float64).reshape(-1, 5)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
