@@ -148,3 +148,17 @@ def test_an_empty_world_is_rendered_as_nothing(body: BodyModel) -> None:
     assert not rendering.depth.any()
     assert (rendering.object == -1).all()
     assert rendering.states == ()
+
+
+def test_people_outside_the_view_are_left_out_only_when_nothing_of_them_shows(scene: Scene, body: BodyModel) -> None:
+    """Turning the camera away step by step: the same picture as with everything drawn as things."""
+    things = tuple(Thing("person", actor.surface, actor.outfit.faces) for actor in scene.actors)
+    plain = Scene((), (*things, *scene.things))
+    shown = set()
+    for angle in np.linspace(-2.5, 2.5, 41):
+        turn = rotvec_to_matrix(np.array([0.3 * np.sin(3 * angle), angle, 0.0]))
+        view = View(np.column_stack([turn @ LOOK[:, :3], turn @ LOOK[:, 3]]), CAMERA)
+        rendering, expected = render(scene, view, body), render(plain, view, body)
+        np.testing.assert_array_equal(rendering.depth, expected.depth)
+        shown.add(int((rendering.visibility > 0).sum()))
+    assert shown == {0, 1, 2}

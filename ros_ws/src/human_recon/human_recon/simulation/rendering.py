@@ -20,11 +20,12 @@ from human_recon.geometry.rasterizer import NEAR
 from human_recon.geometry.rasterizer_kernels import fill_mesh
 from human_recon.geometry.scene_rasterizer import MeshBatch, rasterize_scenes, surface_labels
 from human_recon.ground_truth import TrueFrame, TruePerson
-from human_recon.simulation.scene import Actor, Scene, View
+from human_recon.simulation.scene import Actor, Scene, Thing, View
 from human_recon.simulation.surface_lookup import SurfaceLookup
 
 FIRST_THING = 1000  # object indices: people from 0, things from here
 NO_MATERIAL = 255  # of things and of nothing
+_REACH = 0.6  # metres, further than which nobody's skin, hair or clothes are from all of their joints
 _SILHOUETTE = 64  # pixels, longest side of the picture in which a whole silhouette is measured
 
 _lookup_of = lru_cache(maxsize=2)(SurfaceLookup.build)  # by body
@@ -49,22 +50,24 @@ class Rendering:
 def render(scene: Scene, view: View, body: BodyModel) -> Rendering:
     """Render people and things; ``body`` is the model that the actors' parameters belong to."""
     actors = scene.actors
-    batch, materials = _pack(scene, view)
+    rotation, translation = view.world_to_camera[:, :3], view.world_to_camera[:, 3]
+    joints = np.zeros((len(actors), 24, 3), np.float32)
+    if actors:
+        joints[:] = np.stack([actor.joints for actor in actors]) @ rotation.T + translation
+    shown = _possibly_seen(joints, view.intrinsics)
+    batch, materials = _pack([actors[p] for p in shown], shown, scene.things, view)
     raster = rasterize_scenes(batch)
     labels = surface_labels(raster, batch)
     seen, canonical = raster.object[0], labels.canonical[0]
     on_person = (seen >= 0) & (seen < FIRST_THING)
-    pixels = np.bincount(seen[on_person], minlength=len(actors))
     vertex, part = _lookup_of(body).label(canonical, on_person)
-    rotation, translation = view.world_to_camera[:, :3], view.world_to_camera[:, 3]
+    pixels = np.bincount(seen[on_person], minlength=len(actors))
     visibility = np.zeros(len(actors), np.float32)
-    joints = np.zeros((len(actors), 24, 3), np.float32)
     first = 0
-    for p, actor in enumerate(actors):
-        joints[p] = actor.joints @ rotation.T + translation
-        last = first + len(actor.surface)
+    for p in shown:
+        last = first + len(actors[p].surface)
         if pixels[p]:
-            whole = silhouette_area(batch.vertices[first:last], actor.outfit.faces, view.intrinsics)
+            whole = silhouette_area(batch.vertices[first:last], actors[p].outfit.faces, view.intrinsics)
             visibility[p] = min(1.0, pixels[p] / max(whole, 1.0))
         first = last
     return Rendering(
@@ -134,9 +137,26 @@ def true_frame(
     return TrueFrame(frame, tuple(people), labels, rendering.part)
 
 
-def _pack(scene: Scene, view: View) -> tuple[MeshBatch, np.ndarray]:
-    """All meshes in the camera frame as one batch, people first, and the material of each face and of nothing."""
-    actors, things = scene.actors, scene.things
+def _possibly_seen(joints: np.ndarray, intrinsics: CameraIntrinsics) -> list[int]:
+    """Which of P people, joints [P, 24, 3] in the camera frame, may be in the image: within ``_REACH`` of the view.
+
+    Somebody is certainly not when all joints are further than that outside one of the planes that bound the view.
+    """
+    x0, x1 = -(intrinsics.cx + 0.5) / intrinsics.fx, (intrinsics.width - 0.5 - intrinsics.cx) / intrinsics.fx
+    y0, y1 = -(intrinsics.cy + 0.5) / intrinsics.fy, (intrinsics.height - 0.5 - intrinsics.cy) / intrinsics.fy
+    inwards = np.array([(1.0, 0.0, -x0), (-1.0, 0.0, x1), (0.0, 1.0, -y0), (0.0, -1.0, y1), (0.0, 0.0, 1.0)])
+    inwards /= np.sqrt((inwards * inwards).sum(axis=1, keepdims=True))
+    nearest = (joints @ inwards.T).max(axis=1) if len(joints) else np.zeros((0, 5))
+    return np.flatnonzero((nearest > -_REACH).all(axis=1)).tolist()
+
+
+def _pack(
+    actors: Sequence[Actor], numbers: Sequence[int], things: Sequence[Thing], view: View
+) -> tuple[MeshBatch, np.ndarray]:
+    """All meshes in the camera frame as one batch, people first, and the material of each face and of nothing.
+
+    ``numbers`` are the object indices of the actors.
+    """
     meshes = [(actor.surface, actor.outfit.faces) for actor in actors]
     meshes += [(thing.vertices, thing.faces) for thing in things]
     if meshes:
@@ -145,8 +165,9 @@ def _pack(scene: Scene, view: View) -> tuple[MeshBatch, np.ndarray]:
     else:
         vertices, faces = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
     counts = np.array([(len(surface), len(triangles)) for surface, triangles in meshes], np.int64).reshape(-1, 2)
+    objects = np.array([*numbers, *range(FIRST_THING, FIRST_THING + len(things))], np.int32)
     face_object = np.empty(len(faces), np.int32)
-    _arrange(vertices, view.world_to_camera, faces, face_object, counts, len(actors))
+    _arrange(vertices, view.world_to_camera, faces, face_object, counts, objects)
 
     canonical, body_vertex = np.zeros((len(vertices), 3), np.float32), np.full(len(vertices), -1, np.int32)
     materials = np.full(len(faces) + 1, NO_MATERIAL, np.uint8)
@@ -172,18 +193,17 @@ def _pack(scene: Scene, view: View) -> tuple[MeshBatch, np.ndarray]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _arrange(vertices, world_to_camera, faces, face_object, counts, people):
+def _arrange(vertices, world_to_camera, faces, face_object, counts, objects):
     """In place: vertices into the camera frame, each mesh's faces to where its vertices are; objects of the faces."""
     m = world_to_camera
     for i in range(len(vertices)):
-        x, y, z = float(vertices[i, 0]), float(vertices[i, 1]), float(vertices[i, 2])
+        x, y, z = np.float64(vertices[i, 0]), np.float64(vertices[i, 1]), np.float64(vertices[i, 2])
         for c in range(3):
             vertices[i, c] = m[c, 0] * x + m[c, 1] * y + m[c, 2] * z + m[c, 3]
     vertex, face = 0, 0
     for mesh in range(len(counts)):
-        number = mesh if mesh < people else FIRST_THING + mesh - people
         for f in range(face, face + counts[mesh, 1]):
-            face_object[f] = number
+            face_object[f] = objects[mesh]
             for c in range(3):
                 faces[f, c] += vertex
         vertex += counts[mesh, 0]
