@@ -444,7 +444,8 @@ def corner_weights(dx, dy, ax, ay, az, bx, by, bz, cx, cy, cz):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _point(vertices, i):
+def point(vertices, i):
+    """x, y, z of one vertex, float64."""
     return np.float64(vertices[i, 0]), np.float64(vertices[i, 1]), np.float64(vertices[i, 2])
 
 
@@ -457,16 +458,16 @@ def weigh_people(person, face, vertices, faces, fx, fy, cx, cy, weights):
             if f < 0:
                 continue
             i, j, k = _corners(faces, f, 0)
-            ax, ay, az = _point(vertices[p], i)
-            bx, by, bz = _point(vertices[p], j)
-            gx, gy, gz = _point(vertices[p], k)
+            ax, ay, az = point(vertices[p], i)
+            bx, by, bz = point(vertices[p], j)
+            gx, gy, gz = point(vertices[p], k)
             weights[v, u, 0], weights[v, u, 1], weights[v, u, 2] = corner_weights(
                 (u - cx) / fx, (v - cy) / fy, ax, ay, az, bx, by, bz, gx, gy, gz
             )
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _unit_normal(ax, ay, az, bx, by, bz, cx, cy, cz):
+def unit_normal(ax, ay, az, bx, by, bz, cx, cy, cz):
     """Unit normal of a triangle on the side of the eye (the origin); 0 for a triangle without area."""
     bx, by, bz, cx, cy, cz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
     nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
@@ -511,10 +512,10 @@ def label_scene(
             if f != previous:  # on walls and furniture most pixels show the triangle of their neighbour
                 previous = f
                 i, j, k = _corners(faces, f, 0)
-                ax, ay, az = _point(vertices, i)
-                bx, by, bz = _point(vertices, j)
-                gx, gy, gz = _point(vertices, k)
-                nx, ny, nz = _unit_normal(ax, ay, az, bx, by, bz, gx, gy, gz)
+                ax, ay, az = point(vertices, i)
+                bx, by, bz = point(vertices, j)
+                gx, gy, gz = point(vertices, k)
+                nx, ny, nz = unit_normal(ax, ay, az, bx, by, bz, gx, gy, gz)
             wa, wb, wc = corner_weights((u - cx) * across, dy, ax, ay, az, bx, by, bz, gx, gy, gz)
             barycentric[v, u, 0], barycentric[v, u, 1], barycentric[v, u, 2] = wa, wb, wc
             normal[v, u, 0], normal[v, u, 1], normal[v, u, 2] = nx, ny, nz
@@ -525,9 +526,9 @@ def label_scene(
             if body < 0:
                 pixel_canonical[v, u, 0], pixel_canonical[v, u, 1], pixel_canonical[v, u, 2] = zero, zero, zero
             else:
-                px, py, pz = _point(canonical, i)
-                qx, qy, qz = _point(canonical, j)
-                rx, ry, rz = _point(canonical, k)
+                px, py, pz = point(canonical, i)
+                qx, qy, qz = point(canonical, j)
+                rx, ry, rz = point(canonical, k)
                 pixel_canonical[v, u, 0] = wa * px + wb * qx + wc * rx
                 pixel_canonical[v, u, 1] = wa * py + wb * qy + wc * ry
                 pixel_canonical[v, u, 2] = wa * pz + wb * qz + wc * rz

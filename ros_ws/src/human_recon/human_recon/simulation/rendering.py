@@ -18,10 +18,10 @@ from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.geometry.rasterizer import NEAR
 from human_recon.geometry.rasterizer_kernels import fill_mesh
-from human_recon.geometry.scene_rasterizer import MeshBatch, rasterize_scenes, surface_labels
+from human_recon.geometry.scene_rasterizer import MeshBatch, rasterize_scenes
 from human_recon.ground_truth import TrueFrame, TruePerson
 from human_recon.simulation.scene import Actor, Scene, Thing, View
-from human_recon.simulation.surface_lookup import SurfaceLookup
+from human_recon.simulation.surface_lookup import SurfaceLookup, label_pixels
 
 FIRST_THING = 1000  # object indices: people from 0, things from here
 NO_MATERIAL = 255  # of things and of nothing
@@ -57,11 +57,9 @@ def render(scene: Scene, view: View, body: BodyModel) -> Rendering:
     shown = _possibly_seen(joints, view.intrinsics)
     batch, materials = _pack([actors[p] for p in shown], shown, scene.things, view)
     raster = rasterize_scenes(batch)
-    labels = surface_labels(raster, batch)
-    seen, canonical = raster.object[0], labels.canonical[0]
-    on_person = (seen >= 0) & (seen < FIRST_THING)
-    vertex, part = _lookup_of(body).label(canonical, on_person)
-    pixels = np.bincount(seen[on_person], minlength=len(actors))
+    labels = label_pixels(raster, batch, materials, _lookup_of(body))
+    seen = raster.object[0]
+    pixels = np.bincount(seen[labels.vertex >= 0], minlength=len(actors))
     visibility = np.zeros(len(actors), np.float32)
     first = 0
     for p in shown:
@@ -73,11 +71,11 @@ def render(scene: Scene, view: View, body: BodyModel) -> Rendering:
     return Rendering(
         depth=raster.depth[0],
         object=seen,
-        vertex=vertex,
-        part=part,
-        canonical=canonical,
-        normal=labels.normal[0],
-        material=materials[raster.face[0]],  # face -1, nothing, is the last entry
+        vertex=labels.vertex,
+        part=labels.part,
+        canonical=labels.canonical,
+        normal=labels.normal,
+        material=labels.material,
         states=tuple(camera_state(actor, view.world_to_camera, body) for actor in actors),
         joints=joints,
         visibility=visibility,

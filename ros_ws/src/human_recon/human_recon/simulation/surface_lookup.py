@@ -1,4 +1,4 @@
-"""From a point of the body's template to the body's nearest vertex, for every pixel of an image.
+"""What every pixel of a rendering shows: normals, materials, and of people the place on the body.
 
 People are drawn with coarser meshes than the body model's, and clothes with other ones; what all of them carry is the
 point of the template under each pixel. The vertex nearest to it is the finest label that a body model can give.
@@ -14,6 +14,8 @@ from scipy.spatial import cKDTree
 
 from human_recon.body.model import BodyModel
 from human_recon.body.parts import vertex_parts
+from human_recon.geometry.rasterizer_kernels import corner_weights, point, unit_normal
+from human_recon.geometry.scene_rasterizer import MeshBatch, SceneRaster
 
 NO_PART = 255
 _CELL = 0.008  # metres, edge of a cell: half of the distance between neighbouring vertices
@@ -44,43 +46,119 @@ class SurfaceLookup:
         cells[tuple(near.T)] = vertex
         return SurfaceLookup(origin.astype(np.float32), cells, vertex_parts(body))
 
-    def label(self, canonical: np.ndarray, person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vertex [H, W] int32 and part [H, W] uint8 of every pixel of a person; -1 and 255 elsewhere.
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        """[N] int32, the vertex nearest to each of N points of the template [N, 3], within a cell's size."""
+        vertices = np.empty(len(points), np.int32)
+        _nearest(np.ascontiguousarray(points, np.float32), self.origin, self.cells, vertices)
+        return vertices
 
-        Args:
-            canonical: [H, W, 3] float32, points of the template, metres.
-            person: [H, W] bool.
-        """
-        vertex = np.full(person.shape, -1, np.int32)
-        part = np.full(person.shape, NO_PART, np.uint8)
-        _label(canonical, person, self.origin, self.cells, self.parts, vertex, part)
-        return vertex, part
+
+@dataclass(frozen=True, eq=False)
+class PixelLabels:
+    """What the pixels of one image show."""
+
+    vertex: np.ndarray  # [H, W] int32, body's vertex, -1 = no person
+    part: np.ndarray  # [H, W] uint8, joint of the body part, NO_PART = no person
+    canonical: np.ndarray  # [H, W, 3] float32, point of the template, metres; 0 = no person
+    normal: np.ndarray  # [H, W, 3] float32, unit normal towards the camera; 0 = nothing
+    material: np.ndarray  # [H, W] uint8, ``face_material`` of the face seen, its last entry = nothing
+
+
+def label_pixels(raster: SceneRaster, batch: MeshBatch, face_material: np.ndarray, lookup: SurfaceLookup) -> PixelLabels:
+    """Label the first scene of a batch.
+
+    Normals and canonical positions are those of :func:`~human_recon.geometry.scene_rasterizer.surface_labels`, in one
+    pass that computes where in its triangle a pixel lies for people only.
+
+    Args:
+        raster, batch: of one scene; the batch has ``body_vertex`` and ``canonical``.
+        face_material: [F + 1] uint8.
+        lookup: of the body that the canonical positions are on.
+    """
+    height, width = batch.size
+    labels = PixelLabels(
+        vertex=np.empty((height, width), np.int32),
+        part=np.empty((height, width), np.uint8),
+        canonical=np.empty((height, width, 3), np.float32),
+        normal=np.empty((height, width, 3), np.float32),
+        material=np.empty((height, width), np.uint8),
+    )
+    _label(
+        raster.face[0], batch.vertices, batch.faces, batch.cameras[0], batch.body_vertex, batch.canonical,
+        face_material, lookup.origin, lookup.cells, lookup.parts,
+        labels.vertex, labels.part, labels.canonical, labels.normal, labels.material,
+    )  # fmt: skip
+    return labels
 
 
 @numba.njit(cache=True, nogil=True)
-def _label(canonical, person, origin, cells, parts, vertex, part):
-    per_metre = np.float32(1.0 / _CELL)
-    for v in range(person.shape[0]):
-        for u in range(person.shape[1]):
-            if not person[v, u]:
+def _label(
+    face, vertices, faces, camera, body_vertex, canonical, face_material, origin, cells, parts,
+    pixel_vertex, pixel_part, pixel_canonical, pixel_normal, pixel_material,
+):  # fmt: skip
+    across, down, cx, cy = 1.0 / camera[0], 1.0 / camera[1], camera[2], camera[3]
+    zero = np.float32(0.0)
+    previous = -1
+    i = j = k = 0
+    person = False
+    ax = ay = az = bx = by = bz = gx = gy = gz = 0.0
+    nx = ny = nz = zero
+    for v in range(face.shape[0]):
+        dy = (v - cy) * down
+        for u in range(face.shape[1]):
+            f = face[v, u]
+            pixel_material[v, u] = face_material[f]
+            if f != previous:  # on walls and furniture most pixels show the triangle of their neighbour
+                previous = f
+                person = False
+                nx = ny = nz = zero
+                if f >= 0:
+                    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+                    ax, ay, az = point(vertices, i)
+                    bx, by, bz = point(vertices, j)
+                    gx, gy, gz = point(vertices, k)
+                    x, y, z = unit_normal(ax, ay, az, bx, by, bz, gx, gy, gz)
+                    nx, ny, nz = np.float32(x), np.float32(y), np.float32(z)
+                    person = body_vertex[i] >= 0
+            pixel_normal[v, u, 0], pixel_normal[v, u, 1], pixel_normal[v, u, 2] = nx, ny, nz
+            if not person:
+                pixel_vertex[v, u] = -1
+                pixel_part[v, u] = NO_PART
+                pixel_canonical[v, u, 0], pixel_canonical[v, u, 1], pixel_canonical[v, u, 2] = zero, zero, zero
                 continue
-            i = int((canonical[v, u, 0] - origin[0]) * per_metre)
-            j = int((canonical[v, u, 1] - origin[1]) * per_metre)
-            k = int((canonical[v, u, 2] - origin[2]) * per_metre)
-            # Chords of coarse triangles dip below the surface, but not out of the grid.
-            i = min(max(i, 0), cells.shape[0] - 1)
-            j = min(max(j, 0), cells.shape[1] - 1)
-            k = min(max(k, 0), cells.shape[2] - 1)
-            found = _nearest_filled(cells, i, j, k)
-            vertex[v, u] = found
-            part[v, u] = parts[found]
+            wa, wb, wc = corner_weights((u - cx) * across, dy, ax, ay, az, bx, by, bz, gx, gy, gz)
+            px, py, pz = point(canonical, i)
+            qx, qy, qz = point(canonical, j)
+            rx, ry, rz = point(canonical, k)
+            x = np.float32(wa * px + wb * qx + wc * rx)
+            y = np.float32(wa * py + wb * qy + wc * ry)
+            z = np.float32(wa * pz + wb * qz + wc * rz)
+            pixel_canonical[v, u, 0], pixel_canonical[v, u, 1], pixel_canonical[v, u, 2] = x, y, z
+            found = _find(x, y, z, origin, cells)
+            pixel_vertex[v, u] = found
+            pixel_part[v, u] = parts[found]
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest(points, origin, cells, vertices):
+    for n in range(len(points)):
+        vertices[n] = _find(points[n, 0], points[n, 1], points[n, 2], origin, cells)
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(x, y, z, origin, cells):
+    per_metre = np.float32(1.0 / _CELL)
+    # Chords of coarse triangles dip below the surface, but not out of the grid.
+    i = min(max(int((x - origin[0]) * per_metre), 0), cells.shape[0] - 1)
+    j = min(max(int((y - origin[1]) * per_metre), 0), cells.shape[1] - 1)
+    k = min(max(int((z - origin[2]) * per_metre), 0), cells.shape[2] - 1)
+    found = cells[i, j, k]
+    return found if found >= 0 else _nearest_filled(cells, i, j, k)
 
 
 @numba.njit(cache=True, nogil=True)
 def _nearest_filled(cells, i, j, k):
-    """The vertex of the cell, or of the first filled cell in growing cubes around it."""
-    if cells[i, j, k] >= 0:
-        return cells[i, j, k]
+    """The vertex of the first filled cell in growing cubes around an empty one."""
     for radius in range(1, max(cells.shape)):
         for x in range(max(i - radius, 0), min(i + radius + 1, cells.shape[0])):
             for y in range(max(j - radius, 0), min(j + radius + 1, cells.shape[1])):
