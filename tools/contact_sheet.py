@@ -71,7 +71,7 @@ def _draw(sample: Sample) -> np.ndarray:
     border[1:] |= (person[1:] != person[:-1]) & (np.maximum(person[1:], person[:-1]) >= 0)
     parts[border] = 255
     pair = np.hstack([_fit(measured), _fit(parts)])
-    people = " ".join(f"{actor.activity} {v:.2f}," for actor, v in zip(sample.scene.actors, rendering.visibility))
+    people = " ".join(f"{actor.activity} {v:.2f}," for actor, v in zip(sample.scene.actors, sample.visibility, strict=True))
     for thickness, color in ((3, (0, 0, 0)), (1, (255, 255, 255))):
         cv2.putText(pair, f"{sample.view.preset}: {people}"[:110], (4, CELL[1] - 6), 0, 0.33, color, thickness)
     return pair

@@ -143,6 +143,21 @@ def test_the_truth_names_everybody_and_their_pixels(scene: Scene, rendering: Ren
     assert truth.people[1].joint_visible.sum() < 24
 
 
+def test_what_the_sensor_does_not_reach_does_not_count_as_seen(
+    scene: Scene, rendering: Rendering, body: BodyModel
+) -> None:
+    """Nothing above the middle of the image is measured: legs only."""
+    depth = rendering.depth.copy()
+    depth[:60] = 0.0
+    truth = true_frame(rendering, body, Frame(5, "camera", depth, CAMERA))
+    whole = rendering.object == 0
+    assert truth.people[0].visibility == pytest.approx(whole[60:].sum() / whole.sum(), abs=0.02)
+    assert not truth.people[0].joint_visible[15]
+    assert truth.people[0].roi[1] == 60
+    blind = true_frame(rendering, body, Frame(5, "camera", np.zeros_like(depth), CAMERA))
+    assert [(person.visibility, person.roi) for person in blind.people] == [(0.0, (0, 0, 0, 0))] * 2
+
+
 def test_an_empty_world_is_rendered_as_nothing(body: BodyModel) -> None:
     rendering = render(Scene((), ()), VIEW, body)
     assert not rendering.depth.any()

@@ -105,7 +105,8 @@ def test_labels_of_whole_frames_agree_with_each_other(frames: list[FrameBatch], 
             people += count
             assert not batch.betas[k, count:].any()
             assert not batch.visibility[k, count:].any()
-            seen = np.bincount(batch.person[k][on_person[k]], minlength=MAX_PEOPLE) > 0
+            measured = on_person[k] & (batch.depth[k] > 0)
+            seen = np.bincount(batch.person[k][measured], minlength=MAX_PEOPLE) > 0
             assert (seen == (batch.visibility[k] > 0)).all()
             _, joints = pose_bodies(body, batch.betas[k, :count], batch.pose[k, :count], batch.trans[k, :count])
             np.testing.assert_allclose(joints, batch.joints[k, :count], atol=1e-4)

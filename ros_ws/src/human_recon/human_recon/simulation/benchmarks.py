@@ -178,7 +178,7 @@ class OpenBenchmark:
         made, index = 0, 0
         while made < benchmark.count:
             sample = world.sample(benchmark.seed, index)
-            if int((sample.rendering.visibility >= _SEEN).sum()) >= benchmark.least_in_view:
+            if int((sample.visibility >= _SEEN).sum()) >= benchmark.least_in_view:
                 yield world.true_frame(sample, stamp_ns=made * 1_000_000_000)
                 made += 1
             index += 1

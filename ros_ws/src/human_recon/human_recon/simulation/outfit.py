@@ -305,11 +305,12 @@ def merged(name: str, pieces: Sequence[Outfit]) -> Outfit:
     def stacked(field: str) -> np.ndarray:
         return np.concatenate([getattr(piece, field) for piece in pieces])
 
+    # In the kernel's order, so that its copy is no copy; concatenate alone would keep the order of the pieces.
+    shapedirs = np.ascontiguousarray(np.concatenate([np.moveaxis(piece.shapedirs, 2, 0) for piece in pieces], axis=1))
     return Outfit(
         name=name,
         vertices=stacked("vertices"),
-        # in the kernel's order, so that its copy is no copy
-        shapedirs=np.moveaxis(np.concatenate([np.moveaxis(piece.shapedirs, 2, 0) for piece in pieces], axis=1), 0, 2),
+        shapedirs=np.moveaxis(shapedirs, 0, 2),
         faces=np.concatenate([piece.faces + np.int32(offset) for piece, offset in zip(pieces, first, strict=True)]),
         skin_indices=np.concatenate([padded(piece.skin_indices) for piece in pieces]),
         skin_weights=np.concatenate([padded(piece.skin_weights) for piece in pieces]),

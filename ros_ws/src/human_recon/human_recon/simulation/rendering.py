@@ -110,6 +110,15 @@ def silhouette_area(vertices: np.ndarray, faces: np.ndarray, intrinsics: CameraI
     return float(_silhouette_area(vertices, faces, camera, intrinsics.width, intrinsics.height))
 
 
+def measured_visibility(rendering: Rendering, depth: np.ndarray) -> np.ndarray:
+    """[P] float32 in [0, 1]: pixels of each actor that have a reading in ``depth`` over pixels of the whole silhouette."""
+    seen, measured = (
+        np.bincount(rendering.object[pixels], minlength=len(rendering.states))
+        for pixels in (rendering.vertex >= 0, (rendering.vertex >= 0) & (depth > 0))
+    )
+    return rendering.visibility * (measured / np.maximum(seen, 1)).astype(np.float32)
+
+
 def true_frame(
     rendering: Rendering,
     body: BodyModel,
@@ -119,18 +128,20 @@ def true_frame(
     """The truth about ``frame``, which is what a sensor made of ``rendering``."""
     numbers = tuple(ids) if ids is not None else tuple(range(1, len(rendering.states) + 1))
     labels = np.zeros(rendering.object.shape, np.uint16)
+    visibility = measured_visibility(rendering, frame.depth)
     people = []
     for p, (number, state) in enumerate(zip(numbers, rendering.states, strict=True)):
         posed = pose_body(body, state)
         mask = rendering.object == p
         labels[mask] = number
+        mask &= frame.depth > 0
         seen = np.bincount(rendering.part[mask], minlength=24)[:24] > 0
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         roi = (0, 0, 0, 0)
         if len(rows):
             roi = (int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
         people.append(
-            TruePerson(number, state, posed.vertices, posed.joints, float(rendering.visibility[p]), seen, roi)
+            TruePerson(number, state, posed.vertices, posed.joints, float(visibility[p]), seen, roi)
         )
     return TrueFrame(frame, tuple(people), labels, rendering.part)
 

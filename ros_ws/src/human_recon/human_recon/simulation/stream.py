@@ -237,7 +237,7 @@ class _FrameWorld:
             for p, state in enumerate(rendering.states):
                 batch.betas[k, p], batch.pose[k, p], batch.trans[k, p] = state.betas, state.pose, state.trans
             batch.joints[k, :count] = rendering.joints
-            batch.visibility[k, :count] = rendering.visibility
+            batch.visibility[k, :count] = sample.visibility
         return batch
 
 
@@ -260,7 +260,7 @@ class _CropWorld:
 
     def _crops(self, sample: Sample, view: int, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
         crops = []
-        for p, visibility in enumerate(sample.rendering.visibility):
+        for p, visibility in enumerate(sample.visibility):
             # Drawn for everybody, so that one person's fate does not change the noise of the next.
             jitter, key = rng.normal(0.0, self._config.centre_jitter, 3), int(rng.integers(1 << 62))
             centre = sample.rendering.joints[p, [0, 9]].mean(axis=0) + jitter  # between pelvis and chest
@@ -301,7 +301,7 @@ def _crop(
         "pose": pose.astype(np.float32),
         "trans": (camera.to_crop(state.trans + pelvis) - pelvis).astype(np.float32),
         "joints": camera.to_crop(rendering.joints[person]).astype(np.float32),
-        "visibility": np.float32(rendering.visibility[person]),
+        "visibility": np.float32(sample.visibility[person]),
         "view": np.int32(view),
         "centre": centre.astype(np.float32),
         "rotation": camera.rotation.astype(np.float32),

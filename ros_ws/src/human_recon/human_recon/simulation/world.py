@@ -14,7 +14,7 @@ from human_recon.simulation.assets import Assets, Split
 from human_recon.simulation.outfit import Detail
 from human_recon.simulation.people_source import PeopleSource
 from human_recon.simulation.randomness import generator
-from human_recon.simulation.rendering import FIRST_THING, Rendering, render, true_frame
+from human_recon.simulation.rendering import FIRST_THING, Rendering, measured_visibility, render, true_frame
 from human_recon.simulation.robot_camera import draw_view
 from human_recon.simulation.scene import Scene, View
 from human_recon.simulation.sensors import SensorModel, SensorSwitches, sensor_for, surface_codes
@@ -40,6 +40,7 @@ class Sample:
     view: View
     rendering: Rendering
     depth: np.ndarray  # [H, W] float32, measured, metres, 0 = no reading
+    visibility: np.ndarray  # [P] float32 in [0, 1], pixels with a reading over pixels of the whole silhouette
 
 
 class World:
@@ -65,7 +66,7 @@ class World:
             sensor = sensor_for(view.preset).draw_unit(rng)
             rendering = render(scene, view, self.body)
             depth = measure(sensor, rendering, view, int(rng.integers(1 << 62)), self.config.sensor)
-            yield Sample(scene, view, rendering, depth)
+            yield Sample(scene, view, rendering, depth, measured_visibility(rendering, depth))
 
     def true_frame(self, sample: Sample, stamp_ns: int = 0) -> TrueFrame:
         """The sample as a frame with its truth."""
