@@ -142,3 +142,14 @@ class TestSeparatePeaks:
         points = np.stack([heights, heights, np.full_like(heights, 2.0)], -1)
         labels = separate_peaks(points, heights, valid, jump=0.04, persistence=0.1, min_width=0.0, focal=200.0)
         np.testing.assert_array_equal(labels > 0, valid)
+
+
+def test_a_figure_far_below_a_camera_that_sees_no_floor_is_no_error():
+    """Without a floor heights are guessed from the camera's; a robot on a gallery looks down on people."""
+    pitch = np.radians(60.0)
+    up = np.array([0.0, -np.cos(pitch), -np.sin(pitch)])
+    depth = ellipsoid_depth((0.0, 0.0, 3.0), (0.35, 0.75, 0.35))
+    assert (3.0 * up[2] + 1.2) < 0.3
+    detection = GeometricDetector().detect(frame_of(depth, up=up))
+    assert detection.surroundings.floor is None
+    assert len(detection.hypotheses) <= 1

@@ -180,7 +180,7 @@ class GeometricDetector:
             return float(np.subtract(*np.percentile(slab, [97, 3]))) if len(slab) > 10 else 0.0
 
         head, shoulders = width(0.0, 0.20), width(0.30, 0.55)
-        widest = max(width(low, low + 0.25) for low in np.arange(0.30, min(top, 1.3), 0.25))
+        widest = max((width(low, low + 0.25) for low in np.arange(0.30, min(top, 1.3), 0.25)), default=0.0)
         return bool(
             config.head_width[0] < head < config.head_width[1]
             and config.shoulder_width[0] < shoulders < config.shoulder_width[1]
