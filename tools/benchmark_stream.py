@@ -54,9 +54,14 @@ def rate(maker: FrameMaker | CropMaker, seconds: float, rounds: int = 5) -> dict
                     people += batch.count.tolist()
                     visible += (batch.visibility > 0).sum(axis=1).tolist()
             rates.append(made / (time.perf_counter() - began))
-    result = {"per_second": {"median": round(float(np.median(rates))), "min": round(min(rates)), "max": round(max(rates))}}
+    result = {
+        "per_second": {"median": round(float(np.median(rates))), "min": round(min(rates)), "max": round(max(rates))}
+    }
     if people:
-        result |= {"people_per_scene": round(float(np.mean(people)), 2), "people_in_view": round(float(np.mean(visible)), 2)}
+        result |= {
+            "people_per_scene": round(float(np.mean(people)), 2),
+            "people_in_view": round(float(np.mean(visible)), 2),
+        }
     return result
 
 

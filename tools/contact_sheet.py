@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=40)
     parser.add_argument("--columns", type=int, default=4, help="pairs beside each other")
     parser.add_argument("--native", action="store_true", help="at the cameras' own resolution, not 160x120")
+    parser.add_argument("--width", type=int, help="of the picture, pixels")
     parser.add_argument("--beside", type=Path, help="a real frame to show first")
     args = parser.parse_args()
 
@@ -53,8 +54,12 @@ def main() -> None:
     while len(cells) % args.columns:
         cells.append(np.zeros_like(cells[0]))
     rows = [np.hstack(cells[k : k + args.columns]) for k in range(0, len(cells), args.columns)]
+    sheet = np.vstack(rows)
+    if args.width is not None:
+        scale = args.width / sheet.shape[1]
+        sheet = cv2.resize(sheet, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(args.output), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)):
+    if not cv2.imwrite(str(args.output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
         raise SystemExit(f"cannot write {args.output}")
 
 
@@ -71,7 +76,9 @@ def _draw(sample: Sample) -> np.ndarray:
     border[1:] |= (person[1:] != person[:-1]) & (np.maximum(person[1:], person[:-1]) >= 0)
     parts[border] = 255
     pair = np.hstack([_fit(measured), _fit(parts)])
-    people = " ".join(f"{actor.activity} {v:.2f}," for actor, v in zip(sample.scene.actors, sample.visibility, strict=True))
+    people = " ".join(
+        f"{actor.activity} {v:.2f}," for actor, v in zip(sample.scene.actors, sample.visibility, strict=True)
+    )
     for thickness, color in ((3, (0, 0, 0)), (1, (255, 255, 255))):
         cv2.putText(pair, f"{sample.view.preset}: {people}"[:110], (4, CELL[1] - 6), 0, 0.33, color, thickness)
     return pair

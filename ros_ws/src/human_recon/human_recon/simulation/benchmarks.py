@@ -67,7 +67,9 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         for benchmark in (
             Benchmark("single", "one person per frame", 1, 9001, "frames", 200, (0, 1), 1),
             Benchmark("multi", "two to four people per frame", 1, 9002, "frames", 200, (0, 0, 1, 1, 1), 2),
-            Benchmark("crowd", "five to eight people per frame", 1, 9003, "frames", 100, (0, 0, 0, 0, 0, 1, 1, 1, 1), 3),
+            Benchmark(
+                "crowd", "five to eight people per frame", 1, 9003, "frames", 100, (0, 0, 0, 0, 0, 1, 1, 1, 1), 3
+            ),
             Benchmark("sequence", "people walking, crossing, leaving, entering", 1, 9004, "sequences", len(SEQUENCES)),
             Benchmark("scans", "point clouds of one person: complete and single view", 1, 9005, "scans", 80),
         )

@@ -298,7 +298,7 @@ def build_bed(dice: Dice, width: float, length: float, height: float, bedding: b
             parts.box((x * width, frame / 2, z * length), (0.07, frame, 0.07))
     parts.box((0, height * 0.5 + 0.15, -length / 2 - 0.05), (width + 0.06, height + 0.3, 0.05))
     if bedding:
-        for x in ((-0.25, 0.25) if width > 1.3 else (0.0,)):
+        for x in (-0.25, 0.25) if width > 1.3 else (0.0,):
             size = (0.6, 0.14, 0.4)
             parts.cushion((x * width, height + 0.05, -length / 2 + 0.25), size, turned(yaw=dice.between(-0.3, 0.3)))
         parts.cushion((0, height + 0.03, length * 0.12), (width * 1.02, dice.between(0.06, 0.18), length * 0.72))

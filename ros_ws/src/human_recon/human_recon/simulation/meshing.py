@@ -88,9 +88,7 @@ class Parts:
         x, y, z = end[0] - start[0], end[1] - start[1], end[2] - start[2]
         length = math.sqrt(x * x + y * y + z * z)
         middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, (start[2] + end[2]) / 2)
-        self._add(
-            0 if square else 5, middle, (2 * radius, length, 2 * radius), _axes_along(x, y, z, length), taper
-        )
+        self._add(0 if square else 5, middle, (2 * radius, length, 2 * radius), _axes_along(x, y, z, length), taper)
 
     def tube(self, path: np.ndarray, radius: float | np.ndarray, sides: int = 6) -> None:
         """A round bar bent along ``path`` [N, 3] with a ``radius`` for all or each of its points."""

@@ -68,7 +68,9 @@ def complete_scan(actor: Actor, body: BodyModel, rng: np.random.Generator, point
     noisy = cloud[chosen] + rng.normal(0.0, _NOISE, (len(chosen), 3))
     state = BodyState(actor.betas, actor.pose, actor.trans)
     vertices = pose_body(body, state).vertices
-    return Scan(noisy.astype(np.float32), label[chosen], state, vertices, not actor.outfit.name.startswith("bare"), True, None)
+    return Scan(
+        noisy.astype(np.float32), label[chosen], state, vertices, not actor.outfit.name.startswith("bare"), True, None
+    )
 
 
 def single_view_scan(

@@ -19,7 +19,6 @@ import numba
 import numpy as np
 
 from human_recon.body.model import BodyModel
-
 from human_recon.perception.crops import SIZE, WINDOW, CropCamera, crop_lookup, crop_points
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.imperfect_mask import imperfect_mask

@@ -64,7 +64,9 @@ class PixelLabels:
     material: np.ndarray  # [H, W] uint8, ``face_material`` of the face seen, its last entry = nothing
 
 
-def label_pixels(raster: SceneRaster, batch: MeshBatch, face_material: np.ndarray, lookup: SurfaceLookup) -> PixelLabels:
+def label_pixels(
+    raster: SceneRaster, batch: MeshBatch, face_material: np.ndarray, lookup: SurfaceLookup
+) -> PixelLabels:
     """Label the first scene of a batch.
 
     Normals and canonical positions are those of :func:`~human_recon.geometry.scene_rasterizer.surface_labels`, in one

@@ -74,9 +74,7 @@ class World:
         return true_frame(sample.rendering, self.body, frame)
 
 
-def measure(
-    sensor: SensorModel, rendering: Rendering, view: View, key: int, switches: SensorSwitches
-) -> np.ndarray:
+def measure(sensor: SensorModel, rendering: Rendering, view: View, key: int, switches: SensorSwitches) -> np.ndarray:
     """What a sensor makes of a rendering: [H, W] float32 metres, 0 = no reading. ``key`` is the frame's."""
     surface = surface_codes(rendering.material, rendering.object, FIRST_THING)
     return sensor.measure(rendering.depth, rendering.normal, surface, view.intrinsics, view.stride, key, switches)
