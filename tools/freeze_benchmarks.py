@@ -3,9 +3,9 @@
     .venv/bin/python tools/freeze_benchmarks.py [--data DATA]           # writes models/simulation/benchmarks.json
     .venv/bin/python tools/freeze_benchmarks.py [--data DATA] --check   # compares; status 1 when something differs
 
-A fingerprint is over every bit of depth, labels and bodies. Those bits are the same on every run on one machine; another
-processor or version of NumPy may round the last digit of a sine differently, so a difference there is a question, not an
-error, and figures of both are still comparable.
+A fingerprint is over every bit of depth, labels and bodies. Those bits are the same on every run on one machine;
+another processor or version of NumPy may round the last digit of a sine differently, so a difference there is a
+question, not an error, and figures of both are still comparable.
 """
 
 from __future__ import annotations

@@ -18,10 +18,9 @@ class TruePerson:
     state: BodyState
     vertices: np.ndarray  # [V, 3] float32, the body without clothes
     joints: np.ndarray  # [24, 3] float32
-    visibility: (
-        float  # in [0, 1], pixels of them with a reading over pixels of the whole silhouette (nothing, no border,
-    )
-    # no limit of the sensor in the way): who is out of the sensor's reach is not to be found
+    # In [0, 1]: pixels of them with a reading over pixels of their whole silhouette, were nothing in the way. Who is
+    # hidden, outside of the image or beyond the sensor's reach has 0 and need not be found.
+    visibility: float
     joint_visible: np.ndarray  # [24] bool, some surface of the joint's part has a reading
     roi: tuple[int, int, int, int]  # x, y, width, height in pixels of their readings; all 0 without any
 

@@ -94,7 +94,7 @@ def crop_points(
     """What was measured in the window: [4, size, size] float32, channels X, Y, Z in the crop frame (metres) and valid.
 
     Each point lies on the ray of the image pixel it came from, not of the crop pixel: resampling moves no point. Points
-    further than ``window`` / 2 in front of or ``window`` behind the centre, and missing readings, are 0 in all channels.
+    more than ``window`` / 2 before or ``window`` behind the centre, and missing readings, are 0 in all channels.
     """
     points = np.zeros((4, camera.size, camera.size), np.float32)
     _crop_points(

@@ -96,7 +96,8 @@ def camera_state(actor: Actor, world_to_camera: np.ndarray, body: BodyModel) -> 
 
 
 def turned_rotvec(rotation: np.ndarray, rotvec: np.ndarray) -> np.ndarray:
-    """Axis-angle [3] of ``rotation`` [3, 3] after the axis-angle ``rotvec`` [3]; OpenCV, as SciPy takes 20 times as long."""
+    """Axis-angle [3] of ``rotation`` [3, 3] after the axis-angle ``rotvec`` [3]."""
+    # OpenCV: SciPy takes 20 times as long for a single rotation.
     return cv2.Rodrigues(rotation @ cv2.Rodrigues(rotvec)[0])[0].ravel()
 
 
@@ -111,7 +112,7 @@ def silhouette_area(vertices: np.ndarray, faces: np.ndarray, intrinsics: CameraI
 
 
 def measured_visibility(rendering: Rendering, depth: np.ndarray) -> np.ndarray:
-    """[P] float32 in [0, 1]: pixels of each actor that have a reading in ``depth`` over pixels of the whole silhouette."""
+    """[P] float32 in [0, 1]: pixels of each actor with a reading in ``depth`` over pixels of the whole silhouette."""
     seen, measured = (
         np.bincount(rendering.object[pixels], minlength=len(rendering.states))
         for pixels in (rendering.vertex >= 0, (rendering.vertex >= 0) & (depth > 0))

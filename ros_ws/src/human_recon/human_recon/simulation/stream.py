@@ -1,7 +1,7 @@
 """Endless training data, rendered on the fly: whole frames and person crops.
 
-Batch ``b`` of a seed is a function of (seed, b, configuration, assets) alone, so a stream gives the same batches with any
-number of workers, resumes at any batch, and several trainers share one stream by taking turns.
+Batch ``b`` of a seed is a function of (seed, b, configuration, assets) alone, so a stream gives the same batches with
+any number of workers, resumes at any batch, and several trainers share one stream by taking turns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields
 from multiprocessing.queues import Queue
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numba
 import numpy as np
@@ -180,7 +180,7 @@ def _work(maker: Maker[Batch_co], first: int, step: int, results: Queue) -> None
         results.put(RuntimeError(f"making training data failed: {type(error).__name__}: {error}"))
 
 
-def _take(process: multiprocessing.process.BaseProcess, results: Queue) -> Batch_co:
+def _take(process: multiprocessing.process.BaseProcess, results: Queue) -> Any:
     while True:
         try:
             result = results.get(timeout=1.0)

@@ -1,4 +1,4 @@
-"""The synthetic world in one object: sample ``index`` of ``seed`` is a scene, a view of it and what the sensor measures."""
+"""The synthetic world: sample ``index`` of ``seed`` is a scene, a view of it and what the sensor measures."""
 
 from __future__ import annotations
 
