@@ -75,13 +75,15 @@ def test_seeds_differ() -> None:
 def test_scans_are_of_the_body_they_name(body: BodyModel) -> None:
     scans = list(itertools.islice(opened("scans").scans(), 4))
     assert [scan.complete for scan in scans] == [True, False, True, False]
+    assert [scan.clothed for scan in scans] == [True, True, False, False]
     for scan in scans:
         distance = cKDTree(scan.vertices).query(scan.points)[0]
-        assert np.median(distance) < 0.03
-        assert np.mean(distance < 0.12) > 0.95  # stereo's mismatches lie anywhere
+        assert np.median(distance) < (0.04 if scan.clothed else 0.015)
+        # Hems of skirts stand off, and stereo's mismatches lie anywhere.
+        assert np.mean(distance < (0.3 if scan.clothed else 0.05)) > 0.95
         # The true correspondence of a point is about as close as the closest vertex.
         own = np.linalg.norm(scan.points - scan.vertices[scan.labels], axis=1)
-        assert np.mean(own < distance + 0.05) > 0.95
+        assert np.mean(own < distance + (0.15 if scan.clothed else 0.03)) > 0.95
         if scan.complete:
             assert len(scan.points) == 20_000
             reached = cKDTree(scan.points).query(scan.vertices)[0] < 0.05

@@ -25,7 +25,7 @@ from human_recon.simulation.assets import Assets
 from human_recon.simulation.people_source import PeopleSource
 from human_recon.simulation.randomness import generator
 from human_recon.simulation.robot_camera import draw_view
-from human_recon.simulation.scans import Scan, complete_scan, single_view_scan, turned
+from human_recon.simulation.scans import Scan, complete_scan, single_view_scan, turned, undressed
 from human_recon.simulation.scene import Actor, Scene
 from human_recon.simulation.sensors import SensorSwitches
 from human_recon.simulation.sequence import Sequence, SequenceConfig, SequenceSource
@@ -120,22 +120,23 @@ class OpenBenchmark:
         """
         if self.benchmark.kind != "scans":
             raise ValueError(f"benchmark {self.benchmark.name} has frames, not scans")
-        clothed = PeopleSource.load(self.assets, "test", "full", self.body)
-        bare = PeopleSource.load(Assets(motion=self.assets.motion), "test", "full", self.body)
+        people = PeopleSource.load(self.assets, "test", "full", self.body)
         for index in range(self.benchmark.count):
             rng = generator(self.benchmark.seed, index, "scan")
-            person = (clothed if index % 4 < 2 else bare).draw_person(rng)
-            actor = turned(place(person, 0.0, (0.0, 0.0, 0.0)), self.body, rng.uniform(-np.pi, np.pi))
+            actor, clothed = place(people.draw_person(rng), 0.0, (0.0, 0.0, 0.0)), index % 4 < 2
+            if not clothed:
+                actor = undressed(actor, self.body)
+            actor = turned(actor, self.body, rng.uniform(-np.pi, np.pi))
             if index % 2 == 0:
-                yield complete_scan(actor, self.body, rng)
+                yield complete_scan(actor, self.body, clothed, rng)
             else:
-                yield self._single_view(actor, rng)
+                yield self._single_view(actor, clothed, rng)
 
-    def _single_view(self, actor: Actor, rng: np.random.Generator) -> Scan:
+    def _single_view(self, actor: Actor, clothed: bool, rng: np.random.Generator) -> Scan:
         """The first of several views that shows enough of the actor."""
         while True:
             view = draw_view(rng, Scene((actor,), ()), SceneConfig(), None)
-            scan = single_view_scan(actor, self.body, view, rng, SensorSwitches())
+            scan = single_view_scan(actor, self.body, clothed, view, rng, SensorSwitches())
             if len(scan.points) >= _SCAN_POINTS:
                 return scan
 

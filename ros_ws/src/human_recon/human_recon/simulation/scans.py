@@ -7,7 +7,7 @@ the gaps (armpits, between the thighs) that no camera reaches.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.camera.points import depth_to_points
 from human_recon.geometry.rotations import rotvec_to_matrix
 from human_recon.ground_truth import TrueFrame
+from human_recon.simulation.outfit import bare_outfit, pose_outfit
 from human_recon.simulation.rendering import render, true_frame, turned_rotvec
 from human_recon.simulation.scene import Actor, Scene, View
 from human_recon.simulation.sensors import SensorSwitches, sensor_for
@@ -38,12 +39,12 @@ class Scan:
     labels: np.ndarray  # [N] int32, the body's vertex nearest to each point: the true correspondence
     state: BodyState  # of the body inside, in the frame of the points
     vertices: np.ndarray  # [V, 3] float32, that body
-    clothed: bool
+    clothed: bool  # or the body as it is
     complete: bool
     truth: TrueFrame | None  # a single view as a depth image
 
 
-def complete_scan(actor: Actor, body: BodyModel, rng: np.random.Generator, points: int = 20_000) -> Scan:
+def complete_scan(actor: Actor, body: BodyModel, clothed: bool, rng: np.random.Generator, points: int = 20_000) -> Scan:
     """Fuse views all around the actor: ``points`` points, uniform over what is seen."""
     middle = 0.5 * (actor.surface.min(axis=0) + actor.surface.max(axis=0)).astype(np.float64)
     scene = Scene((actor,), ())
@@ -68,13 +69,11 @@ def complete_scan(actor: Actor, body: BodyModel, rng: np.random.Generator, point
     noisy = cloud[chosen] + rng.normal(0.0, _NOISE, (len(chosen), 3))
     state = BodyState(actor.betas, actor.pose, actor.trans)
     vertices = pose_body(body, state).vertices
-    return Scan(
-        noisy.astype(np.float32), label[chosen], state, vertices, not actor.outfit.name.startswith("bare"), True, None
-    )
+    return Scan(noisy.astype(np.float32), label[chosen], state, vertices, clothed, True, None)
 
 
 def single_view_scan(
-    actor: Actor, body: BodyModel, view: View, rng: np.random.Generator, switches: SensorSwitches
+    actor: Actor, body: BodyModel, clothed: bool, view: View, rng: np.random.Generator, switches: SensorSwitches
 ) -> Scan:
     """What ``view``'s sensor measures of the actor alone."""
     rendering = render(Scene((actor,), ()), view, body)
@@ -85,7 +84,14 @@ def single_view_scan(
     state = rendering.states[0]
     truth = true_frame(rendering, body, Frame(0, "camera_depth_optical_frame", depth, view.intrinsics))
     vertices = truth.people[0].vertices
-    return Scan(points, rendering.vertex[seen], state, vertices, not actor.outfit.name.startswith("bare"), False, truth)
+    return Scan(points, rendering.vertex[seen], state, vertices, clothed, False, truth)
+
+
+def undressed(actor: Actor, body: BodyModel) -> Actor:
+    """The actor as the body model has them, without clothes or hair."""
+    outfit = bare_outfit(body)
+    surface, joints = pose_outfit(outfit, body, actor.betas, actor.pose, actor.trans)
+    return replace(actor, outfit=outfit, surface=surface, joints=joints)
 
 
 def turned(actor: Actor, body: BodyModel, yaw: float) -> Actor:
@@ -94,14 +100,11 @@ def turned(actor: Actor, body: BodyModel, yaw: float) -> Actor:
     pelvis = actor.joints[0].astype(np.float64)
     pose = actor.pose.copy()
     pose[0] = turned_rotvec(turn, actor.pose[0])
-    return Actor(
-        actor.betas,
-        pose,
-        actor.trans,  # the pelvis stays, and SMPL turns about it
-        actor.outfit,
-        ((actor.surface - pelvis) @ turn.T + pelvis).astype(np.float32),
-        ((actor.joints - pelvis) @ turn.T + pelvis).astype(np.float32),
-        actor.activity,
+    return replace(  # trans stays: the pelvis does, and SMPL turns about it
+        actor,
+        pose=pose,
+        surface=((actor.surface - pelvis) @ turn.T + pelvis).astype(np.float32),
+        joints=((actor.joints - pelvis) @ turn.T + pelvis).astype(np.float32),
     )
 
 
