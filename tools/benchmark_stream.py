@@ -107,7 +107,7 @@ def main() -> None:
         "cases": {
             "whole frames 160x120, training mix": rate(frames, args.seconds),
             "whole frames 160x120, 4 to 8 people": rate(crowded, args.seconds),
-            "person crops 128x128 of frames 320x240": rate(crops, args.seconds),
+            "person crops 128x128 of frames 256x192": rate(crops, args.seconds),
         },
         "memory": memory(frames, args.samples),
     }
