@@ -26,6 +26,7 @@ from human_recon.simulation.stream import (
     StreamConfig,
     stream,
 )
+from human_recon.simulation.world import WorldConfig
 
 NOTHING = Assets()  # no recorded motion, no wardrobe: what every machine has
 FRAMES = FrameMaker(StreamConfig(seed=3, batch=6), NOTHING)
@@ -173,7 +174,16 @@ def test_a_prompt_points_at_the_person_but_is_not_the_mask() -> None:
     assert exact < 20
 
 
+def test_settings_that_make_no_stream_are_errors() -> None:
+    with pytest.raises(ValueError, match="views 0"):
+        StreamConfig(views=0)
+    with pytest.raises(ValueError, match="one image size"):
+        StreamConfig(world=WorldConfig(size=None))
+    with pytest.raises(ValueError, match="step 0"):
+        take(FRAMES, 1, step=0)
+
+
 def test_a_failing_worker_says_why() -> None:
-    broken = dataclasses.replace(FRAMES, config=dataclasses.replace(FRAMES.config, world=None))  # type: ignore[arg-type]
+    broken = dataclasses.replace(FRAMES, assets=None)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="making training data failed: AttributeError"):
         take(broken, 1, workers=1)

@@ -87,6 +87,14 @@ class StreamConfig:
     min_visibility: float = 0.1  # people less visible get no crop of their own
     centre_jitter: float = 0.08  # metres, one standard deviation: how far off the detector's centre is
 
+    def __post_init__(self) -> None:
+        if min(self.batch, self.views, self.crop_size) < 1:
+            raise ValueError(
+                f"batch {self.batch}, views {self.views} and crop_size {self.crop_size} must be at least 1"
+            )
+        if self.world.size is None:
+            raise ValueError("a stream needs one image size for all cameras: set world.size")
+
 
 Batch_co = TypeVar("Batch_co", covariant=True)
 
