@@ -38,8 +38,8 @@ def ransac_plane(
     points: np.ndarray,
     normals: np.ndarray,
     *,
-    threshold: float | np.ndarray,
-    max_angle: float | np.ndarray,
+    threshold: float,
+    max_angle: float,
     rng: np.random.Generator,
     direction: np.ndarray | None = None,
     max_tilt: float = np.pi,
@@ -51,8 +51,8 @@ def ransac_plane(
     Args:
         points: [N, 3] metres.
         normals: [N, 3] unit surface normals; a hypothesis is one point with its normal.
-        threshold: inliers lie within this distance, metres; one for all points, or [N].
-        max_angle: inliers' normals lie within this angle of the plane's, radians; one for all points, or [N].
+        threshold: inliers lie within this distance, metres.
+        max_angle: inliers' normals lie within this angle of the plane's, radians.
         rng: source of the hypotheses.
         direction: [3] if given, only planes whose normal is within ``max_tilt`` of it are considered.
         max_tilt: radians.
@@ -70,10 +70,9 @@ def ransac_plane(
     if len(candidates) == 0:
         return None
     weights = np.ones(len(points)) if weights is None else weights
-    least_cosine = np.cos(max_angle)
 
     def supporters(plane: Plane) -> np.ndarray:
-        return (np.abs(plane.height(points)) < threshold) & (normals @ plane.normal > least_cosine)
+        return (np.abs(plane.height(points)) < threshold) & (normals @ plane.normal > np.cos(max_angle))
 
     def through(seed: int) -> Plane:
         return Plane(normals[seed], float(-normals[seed] @ points[seed]))

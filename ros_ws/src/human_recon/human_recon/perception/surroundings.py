@@ -132,8 +132,8 @@ def _find_walls(
         found = ransac_plane(
             points,
             normals,
-            threshold=config.wall_threshold + config.noise_growth * points[:, 2] ** 2,
-            max_angle=np.minimum(config.wall_max_angle + config.normal_noise * points[:, 2] ** 2, np.pi / 2),
+            threshold=config.wall_threshold,
+            max_angle=config.wall_max_angle,
             rng=rng,
             weights=areas,
         )
