@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,11 @@ REPOSITORY = PACKAGE_ROOT.parents[2]
 _search_path = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
 if str(PACKAGE_ROOT) not in _search_path:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE_ROOT), *_search_path])
+
+
+# A shell that starts this suite in the background makes it ignore SIGINT, and with it the processes tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
