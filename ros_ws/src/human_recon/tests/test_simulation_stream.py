@@ -16,9 +16,9 @@ from human_recon.body.model import BodyModel
 from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.imperfect_mask import imperfect_mask
+from human_recon.simulation.staging import MAX_PEOPLE
 from human_recon.simulation.stream import (
     CROP_WORLD,
-    MAX_PEOPLE,
     CropBatch,
     CropMaker,
     FrameBatch,

@@ -97,6 +97,54 @@ def _kernel_arrays(model: BodyModel) -> tuple[np.ndarray, ...]:
     return cached
 
 
+# No fastmath: what benchmarks are made of goes through here and must regenerate bit for bit.
+@numba.njit(cache=True, nogil=True)
+def forward_kinematics(parents, j_template, j_shapedirs, betas, pose, trans):
+    """Where the joints of a shape are in a pose.
+
+    Returns local rotations [J, 3, 3], world rotations [J, 3, 3], positions [J, 3] (all float64) and, float32, the rows
+    of [rotation | translation] that move each joint's part from the rest pose [J, 12].
+    """
+    joint_count = len(parents)
+    rest_joints = np.empty((joint_count, 3))
+    for j in range(joint_count):
+        for c in range(3):
+            value = np.float64(j_template[j, c])
+            for k in range(len(betas)):
+                value += j_shapedirs[j, c, k] * betas[k]
+            rest_joints[j, c] = value
+
+    world = np.empty((joint_count, 3, 3))
+    position = np.empty((joint_count, 3))
+    transforms = np.empty((joint_count, 12), np.float32)  # rows of [rotation | translation] from the rest pose
+    local = np.empty((joint_count, 3, 3))
+    for j in range(joint_count):
+        rotvec_to_matrix_single(pose[j, 0], pose[j, 1], pose[j, 2], local[j])
+        parent = parents[j]
+        if parent < 0:
+            for a in range(3):
+                position[j, a] = rest_joints[j, a] + trans[a]
+                for b in range(3):
+                    world[j, a, b] = local[j, a, b]
+        else:
+            for a in range(3):
+                moved = position[parent, a]
+                for b in range(3):
+                    moved += world[parent, a, b] * (rest_joints[j, b] - rest_joints[parent, b])
+                    turned = 0.0
+                    for c in range(3):
+                        turned += world[parent, a, c] * local[j, c, b]
+                    world[j, a, b] = turned
+                position[j, a] = moved
+        for a in range(3):
+            offset = position[j, a]
+            for b in range(3):
+                transforms[j, 4 * a + b] = world[j, a, b]
+                offset -= world[j, a, b] * rest_joints[j, b]
+            transforms[j, 4 * a + 3] = offset
+    return local, world, position, transforms
+
+
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def _pose_one(
     parents,
@@ -128,45 +176,14 @@ def _pose_one(
             for i in range(3 * vertex_count):
                 rest[i] += beta * direction[i]
 
-    rest_joints = np.empty((joint_count, 3))
+    local, world, position, transforms = forward_kinematics(parents, j_template, j_shapedirs, betas, pose, trans)
     for j in range(joint_count):
-        for c in range(3):
-            value = np.float64(j_template[j, c])
-            for k in range(len(betas)):
-                value += j_shapedirs[j, c, k] * betas[k]
-            rest_joints[j, c] = value
-
-    world = np.empty((joint_count, 3, 3))
-    position = np.empty((joint_count, 3))
-    transforms = np.empty((joint_count, 12), np.float32)  # rows of [rotation | translation] from the rest pose
-    local = np.empty((3, 3))
-    for j in range(joint_count):
-        rotvec_to_matrix_single(pose[j, 0], pose[j, 1], pose[j, 2], local)
-        parent = parents[j]
-        if parent < 0:
-            for a in range(3):
-                position[j, a] = rest_joints[j, a] + trans[a]
-                for b in range(3):
-                    world[j, a, b] = local[a, b]
-        else:
-            for a in range(3):
-                moved = position[parent, a]
-                for b in range(3):
-                    moved += world[parent, a, b] * (rest_joints[j, b] - rest_joints[parent, b])
-                    turned = 0.0
-                    for c in range(3):
-                        turned += world[parent, a, c] * local[c, b]
-                    world[j, a, b] = turned
-                position[j, a] = moved
-            _add_correctives(j, local, corrective_start, corrective_vertices, corrective_directions, rest)
+        if parents[j] >= 0:
+            _add_correctives(j, local[j], corrective_start, corrective_vertices, corrective_directions, rest)
         for a in range(3):
-            offset = position[j, a]
-            for b in range(3):
-                transforms[j, 4 * a + b] = world[j, a, b]
-                rotations[j, a, b] = world[j, a, b]
-                offset -= world[j, a, b] * rest_joints[j, b]
-            transforms[j, 4 * a + 3] = offset
             joints[j, a] = position[j, a]
+            for b in range(3):
+                rotations[j, a, b] = world[j, a, b]
 
     for v in range(vertex_count):
         x, y, z = rest[3 * v], rest[3 * v + 1], rest[3 * v + 2]

@@ -19,10 +19,11 @@ from typing import Literal
 import numba
 import numpy as np
 
+from human_recon.body.lbs import forward_kinematics
 from human_recon.body.model import BodyModel, PoseCorrectives
 from human_recon.body.parts import vertex_parts
 from human_recon.geometry.normals import vertex_normals
-from human_recon.geometry.rotations import rotvec_to_matrix, rotvec_to_matrix_single
+from human_recon.geometry.rotations import rotvec_to_matrix
 from human_recon.resources import model_path
 from human_recon.simulation.baked import BakedFile
 
@@ -425,43 +426,11 @@ def _pose(
             for i in range(3 * vertex_count):
                 rest[i] += beta * direction[i]
 
-    rest_joints = np.empty((joint_count, 3))
+    local, _, position, transforms = forward_kinematics(parents, j_template, j_shapedirs, betas, pose, trans)
     for j in range(joint_count):
-        for c in range(3):
-            value = np.float64(j_template[j, c])
-            for k in range(len(betas)):
-                value += j_shapedirs[j, c, k] * betas[k]
-            rest_joints[j, c] = value
-
-    world = np.empty((joint_count, 3, 3))
-    position = np.empty((joint_count, 3))
-    transforms = np.empty((joint_count, 12), np.float32)  # rows of [rotation | translation] from the rest pose
-    local = np.empty((3, 3))
-    for j in range(joint_count):
-        rotvec_to_matrix_single(pose[j, 0], pose[j, 1], pose[j, 2], local)
-        parent = parents[j]
-        if parent < 0:
-            for a in range(3):
-                position[j, a] = rest_joints[j, a] + trans[a]
-                for b in range(3):
-                    world[j, a, b] = local[a, b]
-        else:
-            for a in range(3):
-                moved = position[parent, a]
-                for b in range(3):
-                    moved += world[parent, a, b] * (rest_joints[j, b] - rest_joints[parent, b])
-                    turned = 0.0
-                    for c in range(3):
-                        turned += world[parent, a, c] * local[c, b]
-                    world[j, a, b] = turned
-                position[j, a] = moved
-            _add_correctives(j, local, corrective_start, corrective_vertices, corrective_directions, rest)
+        if parents[j] >= 0:
+            _add_correctives(j, local[j], corrective_start, corrective_vertices, corrective_directions, rest)
         for a in range(3):
-            offset = position[j, a]
-            for b in range(3):
-                transforms[j, 4 * a + b] = world[j, a, b]
-                offset -= world[j, a, b] * rest_joints[j, b]
-            transforms[j, 4 * a + 3] = offset
             joints[j, a] = position[j, a]
 
     factor = _wave_factors(canonical, waves)

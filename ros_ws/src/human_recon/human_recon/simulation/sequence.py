@@ -43,10 +43,10 @@ from human_recon.simulation.rooms import Room, make_room
 from human_recon.simulation.scene import Actor, Scene, Thing, View
 from human_recon.simulation.seating import Fixture, seat_for, table_for
 from human_recon.simulation.sensors import SensorSwitches, sensor_for
+from human_recon.simulation.staging import MAX_PEOPLE
 from human_recon.simulation.world import measure
 
 FRAME_ID = "camera_depth_optical_frame"
-MAX_PEOPLE = 8
 _NO_BALLS = np.zeros((0, 4))
 _BEHIND = 0.3  # metres from the camera to the wall behind it
 _BACKSTAGE = 1.0  # metres behind the people, where furniture stands

@@ -24,11 +24,9 @@ from human_recon.simulation.assets import Assets
 from human_recon.simulation.imperfect_mask import imperfect_mask
 from human_recon.simulation.randomness import generator
 from human_recon.simulation.rendering import FIRST_THING, turned_rotvec
-from human_recon.simulation.staging import SceneConfig
+from human_recon.simulation.staging import MAX_PEOPLE, SceneConfig
 from human_recon.simulation.surface_lookup import NO_PART
 from human_recon.simulation.world import Sample, World, WorldConfig
-
-MAX_PEOPLE = 8  # rows for people in a batch; SceneConfig draws no more
 
 
 @dataclass(frozen=True, eq=False)
