@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from human_recon.body.model import BodyModel
@@ -36,20 +37,25 @@ class BodyLayer(torch.nn.Module):
     j_shapedirs: torch.Tensor
     weights: torch.Tensor
 
-    def __init__(self, model: BodyModel, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, model: BodyModel, dtype: torch.dtype = torch.float32, vertices: np.ndarray | None = None
+    ) -> None:
+        """A layer that poses the ``vertices`` of ``model``, indices [V], or all of them."""
         super().__init__()
         self.parents = [int(parent) for parent in model.parents]
+        some = slice(None) if vertices is None else vertices
 
         def keep(name: str, array: torch.Tensor) -> None:
             self.register_buffer(name, array.to(dtype).contiguous(), persistent=False)
 
-        vertices, joints = model.vertex_count, model.joint_count
-        keep("v_template", torch.tensor(model.v_template))
-        keep("shapedirs", torch.tensor(model.shapedirs).reshape(3 * vertices, -1).T)
-        keep("posedirs", torch.tensor(model.posedirs).reshape(3 * vertices, -1).T)
+        joints = model.joint_count
+        template = torch.tensor(model.v_template[some])
+        keep("v_template", template)
+        keep("shapedirs", torch.tensor(model.shapedirs[some]).reshape(template.numel(), -1).T)
+        keep("posedirs", torch.tensor(model.posedirs[some]).reshape(template.numel(), -1).T)
         keep("j_template", torch.tensor(model.j_template))
         keep("j_shapedirs", torch.tensor(model.j_shapedirs).reshape(3 * joints, -1).T)
-        keep("weights", torch.tensor(model.weights))
+        keep("weights", torch.tensor(model.weights[some]))
 
     def forward(
         self,

@@ -19,6 +19,7 @@ import numba
 import numpy as np
 
 from human_recon.body.model import BodyModel
+from human_recon.camera.points import depth_to_points
 from human_recon.perception.crops import SIZE, WINDOW, CropCamera, crop_lookup, crop_points
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.imperfect_mask import imperfect_mask
@@ -63,6 +64,7 @@ class CropBatch:
     trans: np.ndarray  # [B, 3] float32, SMPL's translation in the crop frame
     joints: np.ndarray  # [B, 24, 3] float32
     visibility: np.ndarray  # [B] float32 in [0, 1]
+    present: np.ndarray  # [B] bool; False: the detector took furniture for a person, so the truth is an empty mask
     view: np.ndarray  # [B] int32, crops with one number are of one image
     centre: np.ndarray  # [B, 3] float32, of the crop, in the camera frame
     rotation: np.ndarray  # [B, 3, 3] float32, camera's axes -> crop's
@@ -83,6 +85,7 @@ class StreamConfig:
     world: WorldConfig = FRAME_WORLD
     crop_size: int = SIZE  # pixels
     min_visibility: float = 0.1  # people less visible get no crop of their own
+    false_crops: float = 0.0  # probability, per image, of a crop of something that is nobody
     centre_jitter: float = 0.08  # metres, one standard deviation: how far off the detector's centre is
 
     def __post_init__(self) -> None:
@@ -271,6 +274,8 @@ class _CropWorld:
             centre = sample.rendering.joints[p, [0, 9]].mean(axis=0) + jitter  # between pelvis and chest
             if visibility >= self._config.min_visibility and centre[2] > 0.1:
                 crops.append(_crop(sample, p, view, centre, key, self._config.crop_size, self._world.body))
+        if rng.random() < self._config.false_crops:
+            crops += _false_crop(sample, view, rng, self._config.crop_size)
         return crops
 
 
@@ -278,13 +283,64 @@ def _crop(
     sample: Sample, person: int, view: int, centre: np.ndarray, key: int, size: int, body: BodyModel
 ) -> dict[str, np.ndarray]:
     """One row of a CropBatch."""
-    rendering, intrinsics, state = sample.rendering, sample.view.intrinsics, sample.rendering.states[person]
+    rendering, state = sample.rendering, sample.rendering.states[person]
     camera = CropCamera.towards(centre, WINDOW, size)
-    lookup = crop_lookup(camera, intrinsics)
-    points = crop_points(sample.depth, lookup, camera, intrinsics)
     mask = rendering.object == person
     others = (rendering.object < FIRST_THING) & (rendering.object >= 0) & ~mask
     prompt = imperfect_mask(mask, others, generator(key, 0, "mask"))
+    pose = state.pose.copy()
+    pose[0] = turned_rotvec(camera.rotation, state.pose[0])
+    pelvis = body.j_template[0] + body.j_shapedirs[0] @ state.betas
+    return _images(sample, person, camera, prompt) | {
+        "betas": state.betas.astype(np.float32),
+        "pose": pose.astype(np.float32),
+        "trans": (camera.to_crop(state.trans + pelvis) - pelvis).astype(np.float32),
+        "joints": camera.to_crop(rendering.joints[person]).astype(np.float32),
+        "visibility": np.float32(sample.visibility[person]),
+        "present": np.bool_(True),
+        "view": np.int32(view),
+        "centre": centre.astype(np.float32),
+        "rotation": camera.rotation.astype(np.float32),
+    }
+
+
+def _false_crop(sample: Sample, view: int, rng: np.random.Generator, size: int) -> list[dict[str, np.ndarray]]:
+    """A crop around something that is nobody, prompted with what lies within 0.2 to 0.7 m of it; none when all is air."""
+    rendering, intrinsics = sample.rendering, sample.view.intrinsics
+    things = (rendering.object >= FIRST_THING) & (sample.depth > 0.4)
+    rows, columns = np.nonzero(things)
+    if len(rows) == 0:
+        return []
+    pick, reach = int(rng.integers(len(rows))), rng.uniform(0.2, 0.7)
+    points = depth_to_points(sample.depth, intrinsics).astype(np.float64)
+    centre = points[rows[pick], columns[pick]]
+    near = np.abs(points - centre).max(axis=-1) < reach
+    prompt = imperfect_mask(things & near, np.zeros_like(things), rng)
+    centre = centre + rng.normal(0.0, 0.15, 3)
+    if centre[2] <= 0.1:
+        return []
+    camera = CropCamera.towards(centre, WINDOW, size)
+    return [
+        _images(sample, -1, camera, prompt)
+        | {
+            "betas": np.zeros(10, np.float32),
+            "pose": np.zeros((24, 3), np.float32),
+            "trans": np.zeros(3, np.float32),
+            "joints": np.zeros((24, 3), np.float32),
+            "visibility": np.float32(0.0),
+            "present": np.bool_(False),
+            "view": np.int32(view),
+            "centre": centre.astype(np.float32),
+            "rotation": camera.rotation.astype(np.float32),
+        }
+    ]
+
+
+def _images(sample: Sample, person: int, camera: CropCamera, prompt: np.ndarray) -> dict[str, np.ndarray]:
+    """What the crop's pixels show; ``person`` is the row of whom the mask is of, -1 of nobody."""
+    rendering, intrinsics, size = sample.rendering, sample.view.intrinsics, camera.size
+    lookup = crop_lookup(camera, intrinsics)
+    points = crop_points(sample.depth, lookup, camera, intrinsics)
     shape = (size, size)
     row = {
         "points": points,
@@ -298,19 +354,7 @@ def _crop(
         lookup, points[3], prompt, rendering.object, person, rendering.part, rendering.vertex, rendering.canonical,
         row["prompt"], row["mask"], row["part"], row["vertex"], row["canonical"],
     )  # fmt: skip
-    pose = state.pose.copy()
-    pose[0] = turned_rotvec(camera.rotation, state.pose[0])
-    pelvis = body.j_template[0] + body.j_shapedirs[0] @ state.betas
-    return row | {
-        "betas": state.betas.astype(np.float32),
-        "pose": pose.astype(np.float32),
-        "trans": (camera.to_crop(state.trans + pelvis) - pelvis).astype(np.float32),
-        "joints": camera.to_crop(rendering.joints[person]).astype(np.float32),
-        "visibility": np.float32(sample.visibility[person]),
-        "view": np.int32(view),
-        "centre": centre.astype(np.float32),
-        "rotation": camera.rotation.astype(np.float32),
-    }
+    return row
 
 
 @numba.njit(cache=True, nogil=True)
@@ -327,7 +371,7 @@ def _gather(
             u = index - v * width
             crop_prompt[y, x] = prompt[v, u] if index >= 0 else np.float32(0.0)
             if valid[y, x] > 0:
-                crop_mask[y, x] = objects[v, u] == person
+                crop_mask[y, x] = person >= 0 and objects[v, u] == person
                 crop_part[y, x] = parts[v, u]
                 crop_vertex[y, x] = vertices[v, u]
                 for c in range(3):

@@ -1,0 +1,268 @@
+"""BodyNet's data and losses."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from human_recon.body.landmarks import LANDMARK_NAMES, landmark_vertices
+from human_recon.body.lbs_torch import BodyLayer, rotvec_to_matrix
+from human_recon.body.model import default_body_model
+from human_recon.simulation.assets import Assets
+from human_recon.simulation.stream import CROP_WORLD, CropBatch, CropMaker, StreamConfig, stream
+from human_recon.simulation.surface_lookup import NO_PART
+from training.body_net.ensemble import Ensemble
+from training.body_net.network import DESCRIPTOR, STRIDE, BodyNet, BodyNetConfig, BodyNetOutput
+from training.body_net.rotations import global_rotations, local_rotations, matrix_from_6d
+from training.body_net.segmentations import PATCHES, UNIT, draw_segmentations, geodesic_distances
+from training.loop.mirror import mirror_crops
+from training.loop.task import Tensors
+
+VALIDATION_SEED = 78
+KEY_POINT_RADIUS = 0.05  # metres along the surface within which a pixel shows a key point
+# Small parts weigh more: by area a hand is a hundredth of a body. Indices of joints.
+_SMALL_PARTS = {7: 2.0, 8: 2.0, 10: 3.0, 11: 3.0, 12: 2.0, 20: 3.0, 21: 3.0, 22: 3.0, 23: 3.0}
+
+
+@dataclass(frozen=True)
+class BodyTaskConfig:
+    """Data and weights of the losses."""
+
+    network: BodyNetConfig = field(default_factory=BodyNetConfig)
+    stream: StreamConfig = field(
+        default_factory=lambda: StreamConfig(batch=48, views=2, world=CROP_WORLD, false_crops=0.15)
+    )
+    segmentations: int = 100  # seed 004, 4.1
+    segmentations_per_step: int = 4
+    pixels_per_step: int = 3000  # whose descriptors are classified
+    mask: float = 2.0
+    part: float = 1.0
+    patch: float = 0.4
+    key_point: float = 0.1
+    point: float = 8.0  # mean absolute error of the voted points, metres
+    rotation: float = 1.0  # mean absolute error of the rotation matrices
+    joint: float = 8.0  # of the body's joints, metres
+    landmark: float = 4.0  # of the body's landmarks, metres
+    betas: float = 0.02
+    spread: float = 0.02  # of the negative log-likelihoods that teach the scales
+    validation: int = 10  # batches
+
+
+class BodyTask:
+    """See `training.loop.task.Task`."""
+
+    def __init__(self, config: BodyTaskConfig, assets: Assets) -> None:
+        self.config = config
+        self.assets = assets
+        self._body = default_body_model()
+        self._vertices = landmark_vertices(self._body)
+        self._layer = BodyLayer(self._body, vertices=self._vertices)
+        distances = geodesic_distances(self._body)
+        self.segmentations = draw_segmentations(distances, config.segmentations, seed=4)
+        self._labels = torch.from_numpy(self.segmentations.labels.astype(np.int64))
+        near = distances[:, self._vertices] * UNIT
+        self._key_point = torch.from_numpy(np.where(near.min(1) < KEY_POINT_RADIUS, near.argmin(1), -1))
+        self._part_weight = torch.ones(24)
+        for part, weight in _SMALL_PARTS.items():
+            self._part_weight[part] = weight
+        self.model = BodyNetWithEnsemble(config.network, config.segmentations)
+
+    def maker(self) -> CropMaker:
+        return CropMaker(self.config.stream, self.assets)
+
+    def tensors(self, batch: CropBatch, mirrored: bool) -> Tensors:
+        if mirrored:
+            batch = mirror_crops(batch, self._body)
+        image = np.concatenate([batch.points, batch.prompt[:, None]], axis=1)
+        few = {
+            name: np.ascontiguousarray(getattr(batch, name)[:, ::STRIDE, ::STRIDE])
+            for name in ("mask", "part", "vertex")
+        }
+        return {
+            "image": torch.from_numpy(image),
+            "valid": torch.from_numpy(batch.points[:, 3, ::STRIDE, ::STRIDE] > 0),
+            "mask": torch.from_numpy(few["mask"]),
+            "part": torch.from_numpy(few["part"].astype(np.int64)),
+            "vertex": torch.from_numpy(few["vertex"].astype(np.int64)),
+            "betas": torch.from_numpy(batch.betas),
+            "pose": torch.from_numpy(batch.pose),
+            "trans": torch.from_numpy(batch.trans),
+            "joints": torch.from_numpy(batch.joints),
+            "visibility": torch.from_numpy(batch.visibility),
+            "present": torch.from_numpy(batch.present),
+            "view": torch.from_numpy(batch.view),
+            "centre": torch.from_numpy(batch.centre),
+            "rotation": torch.from_numpy(batch.rotation),
+        }
+
+    def loss(
+        self, model: nn.Module, tensors: Tensors, generator: torch.Generator
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        pixels = self._sampled(tensors, generator)
+        chosen = torch.randperm(self.config.segmentations, generator=generator)[: self.config.segmentations_per_step]
+        output, patches, key_points = model(
+            tensors["image"].contiguous(memory_format=torch.channels_last), pixels, chosen.tolist()
+        )
+        parts = self._dense(output, tensors)
+        parts |= self._surface(patches, key_points, tensors["vertex"][pixels], chosen)
+        parts |= self._smpl(output, tensors)
+        config = self.config
+        total = (
+            config.mask * parts["mask"]
+            + config.part * parts["part"]
+            + config.patch * parts["patch"]
+            + config.key_point * parts["key_point"]
+            + config.point * parts["point"]
+            + config.rotation * parts["rotation"]
+            + config.joint * parts["joint"]
+            + config.landmark * parts["landmark"]
+            + config.betas * parts["betas"]
+            + config.spread * parts["spread"]
+        )
+        return total, {name: value.detach() for name, value in parts.items()}
+
+    def _sampled(
+        self, tensors: Tensors, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The pixels whose descriptors are classified: evenly drawn from those of the person of each crop."""
+        places = (tensors["mask"] & (tensors["vertex"] >= 0)).nonzero().cpu()
+        if len(places) > self.config.pixels_per_step:
+            places = places[torch.randperm(len(places), generator=generator)[: self.config.pixels_per_step]]
+        n, v, u = places.to(tensors["mask"].device).unbind(1)
+        return n, v, u
+
+    def _dense(self, output: BodyNetOutput, tensors: Tensors) -> dict[str, torch.Tensor]:
+        """Cross-entropy of the mask where there is a reading, of the parts on the person."""
+        valid, mask = tensors["valid"], tensors["mask"]
+        entropy = functional.binary_cross_entropy_with_logits(output.mask.float()[valid], mask[valid].float())
+        mine = mask & (tensors["part"] != NO_PART)
+        logits = output.parts.float().permute(0, 2, 3, 1)[mine]
+        weight = self._part_weight.to(logits.device)
+        part = functional.cross_entropy(logits, tensors["part"][mine], weight) if len(logits) else logits.sum()
+        return {"mask": entropy, "part": part}
+
+    def _surface(
+        self, patches: list[torch.Tensor], key_points: torch.Tensor, vertex: torch.Tensor, chosen: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Cross-entropies of the ensemble: the mean over the segmentations of this step, and the key points."""
+        if len(vertex) == 0:
+            return {"patch": key_points.sum(), "key_point": key_points.sum()}
+        where = vertex.cpu()
+        losses = [
+            functional.cross_entropy(logits, self._labels[m][where].to(logits.device))
+            for m, logits in zip(chosen.tolist(), patches, strict=True)
+        ]
+        target = self._key_point[where].to(vertex.device)
+        shown = target >= 0
+        key_point = functional.cross_entropy(key_points[shown], target[shown]) if shown.any() else key_points.sum() * 0
+        return {"patch": torch.stack(losses).mean(), "key_point": key_point}
+
+    def _smpl(self, output: BodyNetOutput, tensors: Tensors) -> dict[str, torch.Tensor]:
+        """Errors of voted points, rotations, joints, landmarks, shape; who is seen little counts little."""
+        weight = torch.where(tensors["present"], tensors["visibility"].clamp(0.2, 1.0), 0.0)
+        weight = weight / weight.sum().clamp(min=1e-3)
+        self._layer.to(weight.device)
+        with torch.no_grad():
+            local = rotvec_to_matrix(tensors["pose"])
+            true_rotations = global_rotations(local)
+            true_landmarks, _ = self._layer(tensors["betas"], local, tensors["trans"])
+            true_points = torch.cat([tensors["joints"], true_landmarks], dim=1)
+        rotations = matrix_from_6d(output.rotations)
+        landmarks, joints = posed(self._layer, rotations, output.betas, output.root)
+
+        def mean(error: torch.Tensor) -> torch.Tensor:
+            return (error.flatten(1).mean(1) * weight).sum()
+
+        point_error = (output.points - true_points).abs()
+        joint_error = (joints - tensors["joints"]).abs()
+        spread = mean(_likelihood(point_error, output.points_log_scale)) + mean(
+            _likelihood(joint_error, output.joints_log_scale)
+        )
+        return {
+            "point": mean(point_error),
+            "rotation": mean((rotations - true_rotations).abs()),
+            "joint": mean(joint_error),
+            "landmark": mean((landmarks - true_landmarks).abs()),
+            "betas": mean((output.betas - tensors["betas"]).abs()),
+            "spread": spread,
+        }
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """On people, motion and clothes of the other split."""
+        model.eval()
+        both = either = right = all_parts = 0
+        points, joints, trunk = [], [], []
+        for tensors in self._validation:
+            output = model.network(tensors["image"].contiguous(memory_format=torch.channels_last))  # type: ignore
+            predicted = (output.mask > 0) & tensors["valid"]
+            both += int((predicted & tensors["mask"]).sum())
+            either += int((predicted | tensors["mask"]).sum())
+            mine = tensors["mask"] & (tensors["part"] != NO_PART)
+            right += int((output.parts.argmax(1) == tensors["part"])[mine].sum())
+            all_parts += int(mine.sum())
+            seen = tensors["present"] & (tensors["visibility"] > 0.3)
+            _, posed_joints = posed(self._layer, matrix_from_6d(output.rotations), output.betas, output.root)
+            truth = tensors["joints"]
+            for predicted_joints, errors in ((output.points[:, :24], points), (posed_joints, joints)):
+                relative = (predicted_joints - predicted_joints[:, :1]) - (truth - truth[:, :1])
+                errors.append(relative.norm(dim=-1)[seen])
+            trunk.append((output.root - truth[:, 0]).norm(dim=-1)[seen])
+        figures = {
+            "mask_iou": both / max(either, 1),
+            "part_accuracy": right / max(all_parts, 1),
+            "vote_mpjpe": float(torch.cat(points).mean()),
+            "smpl_mpjpe": float(torch.cat(joints).mean()),
+            "pelvis": float(torch.cat(trunk).mean()),
+        }
+        score = figures["mask_iou"] + figures["part_accuracy"] - 5.0 * figures["smpl_mpjpe"]
+        return {"score": score, **figures}
+
+    @cached_property
+    def _validation(self) -> list[Tensors]:
+        config = replace(
+            self.config.stream, seed=VALIDATION_SEED, world=replace(self.config.stream.world, split="test")
+        )
+        with closing(stream(CropMaker(config, self.assets))) as batches:
+            return [self.tensors(batch, False) for batch in itertools.islice(batches, self.config.validation)]
+
+
+class BodyNetWithEnsemble(nn.Module):
+    """The network and the classifiers that train its descriptors, as one module for the gradient's sake."""
+
+    def __init__(self, config: BodyNetConfig, segmentations: int) -> None:
+        super().__init__()
+        self.network = BodyNet(config)
+        self.ensemble = Ensemble(segmentations, PATCHES, len(LANDMARK_NAMES), DESCRIPTOR)
+
+    def forward(
+        self, image: torch.Tensor, pixels: tuple[torch.Tensor, torch.Tensor, torch.Tensor], chosen: list[int]
+    ) -> tuple[BodyNetOutput, list[torch.Tensor], torch.Tensor]:
+        output = self.network(image)
+        n, v, u = pixels
+        descriptors = output.descriptor.permute(0, 2, 3, 1)[n, v, u].float()
+        with torch.autocast(image.device.type, enabled=False):
+            patches = [self.ensemble.patch_logits(descriptors, m) for m in chosen]
+            return output, patches, self.ensemble.key_point_logits(descriptors)
+
+
+def posed(
+    layer: BodyLayer, rotations: torch.Tensor, betas: torch.Tensor, root: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vertices and joints of bodies given by rotations against the crop frame [N, 24, 3, 3] and pelvis joint [N, 3]."""
+    pelvis = layer.j_template[0] + (betas @ layer.j_shapedirs).unflatten(1, (-1, 3))[:, 0]
+    return layer(betas, local_rotations(rotations), root - pelvis)
+
+
+def _likelihood(error: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood of errors [N, K, 3] under a Laplace distribution; teaches the scale [N, K] alone."""
+    log_scale = log_scale.clamp(-6.0, 1.0)
+    return error.detach().mean(-1) * torch.exp(-log_scale) + log_scale
