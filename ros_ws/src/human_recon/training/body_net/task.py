@@ -13,16 +13,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from human_recon.body.landmarks import LANDMARK_NAMES, landmark_vertices
+from human_recon.body.landmarks import landmark_vertices
 from human_recon.body.lbs_torch import BodyLayer, rotvec_to_matrix
 from human_recon.body.model import default_body_model
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.stream import CROP_WORLD, CropBatch, CropMaker, StreamConfig, stream
 from human_recon.simulation.surface_lookup import NO_PART
-from training.body_net.ensemble import Ensemble
+from training.body_net.ensemble import Ensemble, smooth_embedding
 from training.body_net.network import DESCRIPTOR, STRIDE, BodyNet, BodyNetConfig, BodyNetOutput
 from training.body_net.rotations import global_rotations, local_rotations, matrix_from_6d
-from training.body_net.segmentations import PATCHES, UNIT, draw_segmentations, geodesic_distances
+from training.body_net.segmentations import UNIT, draw_segmentations, geodesic_distances
 from training.loop.mirror import mirror_crops
 from training.loop.task import Tensors
 
@@ -42,10 +42,11 @@ class BodyTaskConfig:
     )
     segmentations: int = 100  # seed 004, 4.1
     segmentations_per_step: int = 4
+    reach: float = 0.15  # metres: width of the kernel that the embedding starts from
     pixels_per_step: int = 3000  # whose descriptors are classified
     mask: float = 2.0
     part: float = 1.0
-    patch: float = 0.4
+    patch: float = 0.5
     key_point: float = 0.1
     point: float = 8.0  # mean absolute error of the voted points, metres
     rotation: float = 1.0  # mean absolute error of the rotation matrices
@@ -67,13 +68,15 @@ class BodyTask:
         self._layer = BodyLayer(self._body, vertices=self._vertices)
         distances = geodesic_distances(self._body)
         self.segmentations = draw_segmentations(distances, config.segmentations, seed=4)
+        embedding = torch.from_numpy(smooth_embedding(distances, DESCRIPTOR, config.reach / UNIT))
         self._labels = torch.from_numpy(self.segmentations.labels.astype(np.int64))
         near = distances[:, self._vertices] * UNIT
         self._key_point = torch.from_numpy(np.where(near.min(1) < KEY_POINT_RADIUS, near.argmin(1), -1))
         self._part_weight = torch.ones(24)
         for part, weight in _SMALL_PARTS.items():
             self._part_weight[part] = weight
-        self.model = BodyNetWithEnsemble(config.network, config.segmentations)
+        centres = torch.from_numpy(self.segmentations.centres.astype(np.int64))
+        self.model = BodyNetWithEnsemble(config.network, Ensemble(embedding, centres), self._vertices)
 
     def maker(self) -> CropMaker:
         return CropMaker(self.config.stream, self.assets)
@@ -238,10 +241,13 @@ class BodyTask:
 class BodyNetWithEnsemble(nn.Module):
     """The network and the classifiers that train its descriptors, as one module for the gradient's sake."""
 
-    def __init__(self, config: BodyNetConfig, segmentations: int) -> None:
+    key_points: torch.Tensor
+
+    def __init__(self, config: BodyNetConfig, ensemble: Ensemble, key_points: np.ndarray) -> None:
         super().__init__()
         self.network = BodyNet(config)
-        self.ensemble = Ensemble(segmentations, PATCHES, len(LANDMARK_NAMES), DESCRIPTOR)
+        self.ensemble = ensemble
+        self.register_buffer("key_points", torch.from_numpy(key_points.astype(np.int64)), persistent=False)
 
     def forward(
         self, image: torch.Tensor, pixels: tuple[torch.Tensor, torch.Tensor, torch.Tensor], chosen: list[int]
@@ -251,7 +257,7 @@ class BodyNetWithEnsemble(nn.Module):
         descriptors = output.descriptor.permute(0, 2, 3, 1)[n, v, u].float()
         with torch.autocast(image.device.type, enabled=False):
             patches = [self.ensemble.patch_logits(descriptors, m) for m in chosen]
-            return output, patches, self.ensemble.key_point_logits(descriptors)
+            return output, patches, self.ensemble.logits(descriptors, self.key_points)
 
 
 def posed(
