@@ -36,3 +36,6 @@ class People:
     labels: np.ndarray  # [H, W] uint16, 0 = nobody, else Person.id
     floor: Plane | None = None
     timings: dict[str, float] = field(default_factory=dict)  # stage name -> seconds
+    # What a network says of each pixel by itself, before any body is fitted; None when the perception says nothing.
+    parts: np.ndarray | None = None  # [H, W] uint8, joint of the body part, 255 = nobody
+    vertices: np.ndarray | None = None  # [H, W] int16, vertex of the body model, -1 = nobody
