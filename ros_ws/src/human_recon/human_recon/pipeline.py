@@ -94,7 +94,8 @@ class Pipeline:
 
         detection = self._detector.detect(frame)
         hypotheses = detection.hypotheses[: self.config.max_people]
-        surroundings = detection.surroundings
+        assert detection.surface is not None
+        surface, surroundings = detection.surface, detection.surface.surroundings
         everybody = np.zeros(frame.depth.shape, bool)
         for hypothesis in hypotheses:
             everybody |= hypothesis.mask
@@ -102,8 +103,8 @@ class Pipeline:
 
         def fit(hypothesis: PersonHypothesis, before: Known | None) -> _Candidate:
             observation = observe(
-                detection.points,
-                detection.normals,
+                surface.points,
+                surface.normals,
                 hypothesis.mask,
                 hypothesis.head,
                 everybody,

@@ -28,10 +28,10 @@ def scene(body) -> Scene:
 def observation(scene) -> Observation:
     detection = GeometricDetector().detect(scene.frame)
     (person,) = detection.hypotheses
-    surroundings = detection.surroundings
+    surroundings = detection.surface.surroundings
     return observe(
-        detection.points,
-        detection.normals,
+        detection.surface.points,
+        detection.surface.normals,
         person.mask,
         person.head,
         person.mask,

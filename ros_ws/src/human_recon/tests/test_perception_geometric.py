@@ -51,7 +51,7 @@ def frame_of(depth: np.ndarray, up=None) -> Frame:
 
 def test_floor_is_found_where_it_is():
     detection = GeometricDetector().detect(frame_of(room_depth()))
-    floor = detection.surroundings.floor
+    floor = detection.surface.surroundings.floor
     assert floor is not None
     np.testing.assert_allclose(floor.normal, [0.0, -1.0, 0.0], atol=5e-3)
     assert floor.offset == pytest.approx(CAMERA_HEIGHT, abs=0.01)
@@ -100,8 +100,8 @@ def test_a_seen_floor_is_found_under_a_rolled_camera_with_known_gravity():
     with np.errstate(divide="ignore"):
         depth = np.minimum(np.where(direction[..., 1] > 0, 1.3 / direction[..., 1], np.inf), 6.0)
     up = turn @ np.array([0.0, -1.0, 0.0])
-    assert GeometricDetector().detect(frame_of(depth)).surroundings.floor is None
-    floor = GeometricDetector().detect(frame_of(depth, up=up)).surroundings.floor
+    assert GeometricDetector().detect(frame_of(depth)).surface.surroundings.floor is None
+    floor = GeometricDetector().detect(frame_of(depth, up=up)).surface.surroundings.floor
     assert floor is not None
     np.testing.assert_allclose(floor.normal, up, atol=0.01)
 
@@ -151,5 +151,5 @@ def test_a_figure_far_below_a_camera_that_sees_no_floor_is_no_error():
     depth = ellipsoid_depth((0.0, 0.0, 3.0), (0.35, 0.75, 0.35))
     assert (3.0 * up[2] + 1.2) < 0.3
     detection = GeometricDetector().detect(frame_of(depth, up=up))
-    assert detection.surroundings.floor is None
+    assert detection.surface.surroundings.floor is None
     assert len(detection.hypotheses) <= 1

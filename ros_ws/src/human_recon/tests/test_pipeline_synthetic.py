@@ -44,11 +44,11 @@ def people(pipeline, scene) -> People:
 def observations(scene: Scene) -> list[Observation]:
     detection = GeometricDetector().detect(scene.frame)
     everybody = np.any([h.mask for h in detection.hypotheses], axis=0)
-    surroundings = detection.surroundings
+    surroundings = detection.surface.surroundings
     found = [
         observe(
-            detection.points,
-            detection.normals,
+            detection.surface.points,
+            detection.surface.normals,
             h.mask,
             h.head,
             everybody,

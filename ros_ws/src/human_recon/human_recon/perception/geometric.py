@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 from human_recon.camera.frame import Frame
-from human_recon.camera.points import depth_to_points
-from human_recon.geometry.normals import depth_normals
 from human_recon.geometry.plane import plane_axes
-from human_recon.perception.hypothesis import PersonHypothesis
+from human_recon.perception.hypothesis import Found, PersonHypothesis
 from human_recon.perception.merge_tree import separate_peaks
-from human_recon.perception.surroundings import Surroundings, SurroundingsConfig, find_surroundings
+from human_recon.perception.surface import measure_surface
+from human_recon.perception.surroundings import Surroundings, SurroundingsConfig
 
 
 @dataclass(frozen=True)
@@ -44,16 +42,6 @@ class GeometricDetectorConfig:
 
 
 @dataclass(frozen=True)
-class Detection:
-    """Everything the detector learned about a frame."""
-
-    points: np.ndarray  # [H, W, 3] metres
-    normals: np.ndarray  # [H, W, 3]
-    surroundings: Surroundings
-    hypotheses: tuple[PersonHypothesis, ...]
-
-
-@dataclass(frozen=True)
 class _Region:
     """Connected pixels that rise to one peak."""
 
@@ -70,13 +58,12 @@ class GeometricDetector:
     def __init__(self, config: GeometricDetectorConfig | None = None) -> None:
         self.config = config or GeometricDetectorConfig()
 
-    def detect(self, frame: Frame) -> Detection:
+    def detect(self, frame: Frame) -> Found:
         """Find the people of an undistorted frame, nearest first."""
         config = self.config
-        points = depth_to_points(frame.depth, frame.intrinsics).astype(np.float64)
         focal = 0.5 * (frame.intrinsics.fx + frame.intrinsics.fy)
-        normals = self._normals(frame, focal)
-        surroundings = find_surroundings(points, normals, focal, frame.up, config.surroundings)
+        surface = measure_surface(frame, config.surroundings)
+        points, surroundings = surface.points, surface.surroundings
         depth = points[..., 2]
         valid = (depth > 0) & (depth < config.max_depth) & ~surroundings.background
         heights = self._heights(points, surroundings)
@@ -91,21 +78,7 @@ class GeometricDetector:
             focal=focal,
         )
         hypotheses = self._people(points, heights, labels, surroundings, focal)
-        return Detection(points, normals, surroundings, hypotheses)
-
-    @staticmethod
-    def _normals(frame: Frame, focal: float) -> np.ndarray:
-        """Normals [H, W, 3] from depth smoothed within its edges.
-
-        Raw quantisation steps tilt them by 30 degrees at 2.5 m. Triangulating sensors have noise that is uniform in
-        inverse depth, so that is what is smoothed, by about what they quantise at any distance.
-        """
-        radius = max(1, round(focal / 175.0))
-        depth = frame.depth.astype(np.float32)
-        inverse = np.divide(1.0, depth, out=np.zeros_like(depth), where=depth > 0)
-        inverse = cv2.bilateralFilter(inverse, 2 * radius + 3, 0.009, radius + 1.0)
-        smooth = np.divide(1.0, inverse, out=np.zeros_like(depth), where=depth > 0)
-        return depth_normals(depth_to_points(smooth, frame.intrinsics).astype(np.float64), radius, 0.04)
+        return Found(hypotheses, surface)
 
     @staticmethod
     def _heights(points: np.ndarray, surroundings: Surroundings) -> np.ndarray:
