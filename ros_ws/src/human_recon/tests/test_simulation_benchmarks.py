@@ -52,7 +52,7 @@ def test_a_fingerprint_sees_one_more_frame() -> None:
     assert opened("single").fingerprint(1) != opened("single").fingerprint(2)
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("single", 1, 1), ("multi", 2, 4), ("crowd", 5, 8)])
+@pytest.mark.parametrize(("name", "least", "most"), [("single", 1, 1), ("multi", 2, 4), ("crowd", 5, 8), ("empty", 0, 0)])
 def test_frames_show_as_many_people_as_they_promise(name: str, least: int, most: int) -> None:
     benchmark = BENCHMARKS[name]
     in_scene = []
@@ -66,6 +66,15 @@ def test_frames_show_as_many_people_as_they_promise(name: str, least: int, most:
     # Somebody for whom there is no room is left out, so a scene may have one fewer than was drawn.
     assert max(in_scene) <= most
     assert min(in_scene) >= least - 1
+
+
+def test_nobody_is_in_empty_scenes_and_something_is() -> None:
+    for sequence in itertools.islice(opened("empty").sequences(), 4):
+        (true,) = sequence
+        assert true.people == ()
+        assert true.labels is not None and not true.labels.any()
+        assert true.parts is not None and (true.parts == 255).all()
+        assert np.mean(true.frame.depth > 0) > 0.1
 
 
 def test_seeds_differ() -> None:

@@ -72,6 +72,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             ),
             Benchmark("sequence", "people walking, crossing, leaving, entering", 1, 9004, "sequences", len(SEQUENCES)),
             Benchmark("scans", "point clouds of one person: complete and single view", 1, 9005, "scans", 80),
+            Benchmark("empty", "rooms and things, nobody", 1, 9006, "frames", 200, (1,)),
         )
     }
 )
@@ -154,7 +155,11 @@ class OpenBenchmark:
         What another processor's rounding does not change and another way of drawing does.
         """
         return [
-            [round(float(value), 3) for array in item for value in (array.size, np.count_nonzero(array), array.mean())]
+            [
+                round(float(value), 3)
+                for array in item
+                for value in (array.size, np.count_nonzero(array), array.mean() if array.size else 0.0)
+            ]
             for item in itertools.islice(self._items(), limit)
         ]
 
