@@ -53,6 +53,40 @@ def draw_segmentations(distances: np.ndarray, count: int, seed: int) -> Segmenta
     return Segmentations(labels, centres)
 
 
+def spread_vertices(model: BodyModel, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """``count`` vertices spread evenly over the surface, the same for both sides: farthest-point sampling in mirror pairs.
+
+    Args:
+        model: must have ``mirror_vertices``.
+        count: from 2 to the number of vertices.
+
+    Returns:
+        vertices: [K] int32. K is ``count``, or one less when the last pair does not fit.
+        distances: [K, V] float32, metres along the edges from each of them to every vertex.
+    """
+    if model.mirror_vertices is None:
+        raise ValueError(f"model '{model.name}' has no mirror_vertices; a symmetric set needs them")
+    if not 2 <= count <= model.vertex_count:
+        raise ValueError(f"count must be from 2 to {model.vertex_count}, got {count}")
+    graph = edge_graph(model.v_template, model.faces)
+    mirror = model.mirror_vertices
+    distances = np.empty((count, model.vertex_count), np.float32)
+    vertices: list[int] = []
+    nearest = np.full(model.vertex_count, np.inf, np.float32)
+    vertex = int(model.v_template[:, 1].argmax())  # top of the head
+    while len(vertices) < count:
+        pair = (vertex,) if mirror[vertex] == vertex else (vertex, int(mirror[vertex]))
+        if len(vertices) + len(pair) > count:
+            break
+        away = dijkstra(graph, directed=False, indices=vertex).astype(np.float32)
+        for one, distance in zip(pair, (away, away[mirror]), strict=False):
+            distances[len(vertices)] = distance
+            vertices.append(one)
+            nearest = np.minimum(nearest, distance)
+        vertex = int(nearest.argmax())
+    return np.array(vertices, np.int32), distances[: len(vertices)]
+
+
 @njit(cache=True, nogil=True)
 def _farthest_points(distances, start, labels, centres):
     """Add the vertex farthest from all centres until there are enough; every vertex belongs to its nearest centre."""
