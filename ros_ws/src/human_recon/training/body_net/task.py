@@ -19,9 +19,11 @@ from human_recon.body.model import default_body_model
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.stream import CROP_WORLD, CropBatch, CropMaker, StreamConfig, stream
 from human_recon.simulation.surface_lookup import NO_PART
+from training.body_net.coherence import Coherence
 from training.body_net.ensemble import Ensemble, smooth_embedding
 from training.body_net.network import DESCRIPTOR, STRIDE, BodyNet, BodyNetConfig, BodyNetOutput
-from training.body_net.rotations import global_rotations, local_rotations, matrix_from_6d
+from training.body_net.posing import posed
+from training.body_net.rotations import global_rotations, matrix_from_6d
 from training.body_net.segmentations import UNIT, draw_segmentations, geodesic_distances
 from training.loop.mirror import mirror_crops
 from training.loop.task import Tensors
@@ -54,6 +56,8 @@ class BodyTaskConfig:
     landmark: float = 4.0  # of the body's landmarks, metres
     betas: float = 0.02
     spread: float = 0.02  # of the negative log-likelihoods that teach the scales
+    interpenetration: float = 0.0  # of people inside each other (training.body_net.coherence); 0: not computed
+    depth_order: float = 0.0  # of people in front who should be behind; 0: not computed
     validation: int = 10  # batches
 
 
@@ -66,6 +70,7 @@ class BodyTask:
         self._body = default_body_model()
         self._vertices = landmark_vertices(self._body)
         self._layer = BodyLayer(self._body, vertices=self._vertices)
+        self._coherence = Coherence(self._body)
         distances = geodesic_distances(self._body)
         self.segmentations = draw_segmentations(distances, config.segmentations, seed=4)
         embedding = torch.from_numpy(smooth_embedding(distances, DESCRIPTOR, config.reach / UNIT))
@@ -130,6 +135,10 @@ class BodyTask:
             + config.betas * parts["betas"]
             + config.spread * parts["spread"]
         )
+        if config.interpenetration or config.depth_order:
+            parts |= self._coherence.losses(output, tensors)
+            total = total + config.interpenetration * parts["interpenetration"]
+            total = total + config.depth_order * parts["depth_order"]
         return total, {name: value.detach() for name, value in parts.items()}
 
     def _sampled(
@@ -258,14 +267,6 @@ class BodyNetWithEnsemble(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             patches = [self.ensemble.patch_logits(descriptors, m) for m in chosen]
             return output, patches, self.ensemble.logits(descriptors, self.key_points)
-
-
-def posed(
-    layer: BodyLayer, rotations: torch.Tensor, betas: torch.Tensor, root: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vertices and joints of bodies given by rotations against the crop frame [N, 24, 3, 3] and pelvis joint [N, 3]."""
-    pelvis = layer.j_template[0] + (betas @ layer.j_shapedirs).unflatten(1, (-1, 3))[:, 0]
-    return layer(betas, local_rotations(rotations), root - pelvis)
 
 
 def _likelihood(error: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
