@@ -48,6 +48,8 @@ class Crowd:
     rotation: torch.Tensor  # [M, 3, 3] camera's axes -> axes of the person's crop
     focal: np.ndarray  # [M] pixels of their mask, of the crop's camera
     mask: np.ndarray  # [M, S, S] bool, where the person is seen in the crop
+    people: int  # in all crops of the batch, also of those who are alone
+    pixels: int  # of the batch in which somebody is seen
 
 
 class Coherence:
@@ -62,8 +64,6 @@ class Coherence:
     def losses(self, output: BodyNetOutput, tensors: Tensors) -> dict[str, torch.Tensor]:
         """The terms "interpenetration" (5.3) and "depth_order" (5.4) of a batch of crops, 0 where everybody is alone.
 
-        The first is a mean over people, the second over the pixels in which somebody is seen.
-
         Args:
             output: of the network; the gradient reaches its ``rotations``, ``betas`` and ``root``.
             tensors: "present" and "view" [N], "centre" [N, 3], "rotation" [N, 3, 3], "mask" [N, S, S] of the batch.
@@ -71,12 +71,7 @@ class Coherence:
         # Bodies need more than the 8 bits of a bfloat16: a millimetre decides who is in front.
         with torch.autocast(output.root.device.type, enabled=False):
             crowd = self.crowd(output.rotations, output.betas, output.root, tensors)
-            people = max(int(tensors["present"].sum()), 1)
-            pixels = max(int(tensors["mask"].sum()), 1)
-            return {
-                "interpenetration": self.interpenetration(crowd) / people,
-                "depth_order": self.depth_order(crowd) / pixels,
-            }
+            return {"interpenetration": self.interpenetration(crowd), "depth_order": self.depth_order(crowd)}
 
     def crowd(self, rotations: torch.Tensor, betas: torch.Tensor, root: torch.Tensor, tensors: Tensors) -> Crowd:
         """The bodies of those crops of a batch that show people who are not alone in their image."""
@@ -94,10 +89,12 @@ class Coherence:
             rotation=rotation,
             focal=centre.norm(dim=-1).double().cpu().numpy() * size / WINDOW,
             mask=tensors["mask"][index].cpu().numpy(),
+            people=max(int(present.sum()), 1),
+            pixels=max(int(tensors["mask"].sum()), 1),
         )
 
     def interpenetration(self, crowd: Crowd) -> torch.Tensor:
-        """Sum over people of the robust depth at which their skin is inside others (5.2, 5.3)."""
+        """Mean over the batch's people of the robust depth at which their skin is inside others (5.2, 5.3)."""
         share = self.share.to(crowd.vertices)
         bodies = crowd.vertices.detach().cpu().double().numpy()
         low, high = bounds(bodies)
@@ -114,19 +111,19 @@ class Coherence:
                 depth[j] = depth[j] + mean if j in depth else mean
         for mean in depth.values():
             total = total + geman_mcclure(mean, ROBUST_SCALE)
-        return total
+        return total / crowd.people
 
     def depth_order(self, crowd: Crowd) -> torch.Tensor:
-        """Sum over the pixels where the bodies show another person than is there, of the ordinal loss (5.4).
+        """The ordinal loss (5.4), summed over the pixels where the bodies show another person than is there.
 
-        The two people's depths are in it alike, so both of them move.
+        Divided by all pixels of people. The two people's depths are in it alike, so both of them move.
         """
         if len(crowd.mask) == 0:
             return crowd.vertices.sum()
         disputed = self.disputed(crowd)
         true = self._depth(crowd, disputed, disputed.person, disputed.face)
         shown = self._depth(crowd, disputed, disputed.other, disputed.other_face)
-        return functional.softplus(true - shown).sum()
+        return functional.softplus(true - shown).sum() / crowd.pixels
 
     def disputed(self, crowd: Crowd) -> Disputed:
         """The set S of equation 5.4: pixels of people whose bodies are behind another body there."""
@@ -173,7 +170,7 @@ class Coherence:
         return everybody, alone
 
     def _depth(self, crowd: Crowd, disputed: Disputed, body: np.ndarray, face: np.ndarray) -> torch.Tensor:
-        """Depth [K] metres, along the crop's axis, at which the pixels' rays meet ``face`` [K] of the person ``body`` [K]."""
+        """Depth [K] metres, along the crop's axis, where the pixels' rays meet ``face`` [K] of person ``body`` [K]."""
         crop, rows = torch.from_numpy(disputed.person), torch.from_numpy(body.astype(np.int64))
         corners = torch.from_numpy(self.faces[face].astype(np.int64))
         points = crowd.vertices[rows[:, None], corners]  # [K, 3, 3]

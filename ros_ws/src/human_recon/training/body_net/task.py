@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional
 
 from human_recon.body.landmarks import landmark_vertices
-from human_recon.body.lbs_torch import BodyLayer, rotvec_to_matrix
 from human_recon.body.model import default_body_model
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.stream import CROP_WORLD, CropBatch, CropMaker, StreamConfig, stream
@@ -23,8 +22,9 @@ from training.body_net.coherence import Coherence
 from training.body_net.ensemble import Ensemble, smooth_embedding
 from training.body_net.network import DESCRIPTOR, STRIDE, BodyNet, BodyNetConfig, BodyNetOutput
 from training.body_net.posing import posed
-from training.body_net.rotations import global_rotations, matrix_from_6d
+from training.body_net.rotations import matrix_from_6d
 from training.body_net.segmentations import UNIT, draw_segmentations, geodesic_distances
+from training.body_net.smpl_loss import SmplLoss
 from training.loop.mirror import mirror_crops
 from training.loop.task import Tensors
 
@@ -69,7 +69,7 @@ class BodyTask:
         self.assets = assets
         self._body = default_body_model()
         self._vertices = landmark_vertices(self._body)
-        self._layer = BodyLayer(self._body, vertices=self._vertices)
+        self._smpl = SmplLoss(self._body)
         self._coherence = Coherence(self._body)
         distances = geodesic_distances(self._body)
         self.segmentations = draw_segmentations(distances, config.segmentations, seed=4)
@@ -177,36 +177,6 @@ class BodyTask:
         key_point = functional.cross_entropy(key_points[shown], target[shown]) if shown.any() else key_points.sum() * 0
         return {"patch": torch.stack(losses).mean(), "key_point": key_point}
 
-    def _smpl(self, output: BodyNetOutput, tensors: Tensors) -> dict[str, torch.Tensor]:
-        """Errors of voted points, rotations, joints, landmarks, shape; who is seen little counts little."""
-        weight = torch.where(tensors["present"], tensors["visibility"].clamp(0.2, 1.0), 0.0)
-        weight = weight / weight.sum().clamp(min=1e-3)
-        self._layer.to(weight.device)
-        with torch.no_grad():
-            local = rotvec_to_matrix(tensors["pose"])
-            true_rotations = global_rotations(local)
-            true_landmarks, _ = self._layer(tensors["betas"], local, tensors["trans"])
-            true_points = torch.cat([tensors["joints"], true_landmarks], dim=1)
-        rotations = matrix_from_6d(output.rotations)
-        landmarks, joints = posed(self._layer, rotations, output.betas, output.root)
-
-        def mean(error: torch.Tensor) -> torch.Tensor:
-            return (error.flatten(1).mean(1) * weight).sum()
-
-        point_error = (output.points - true_points).abs()
-        joint_error = (joints - tensors["joints"]).abs()
-        spread = mean(_likelihood(point_error, output.points_log_scale)) + mean(
-            _likelihood(joint_error, output.joints_log_scale)
-        )
-        return {
-            "point": mean(point_error),
-            "rotation": mean((rotations - true_rotations).abs()),
-            "joint": mean(joint_error),
-            "landmark": mean((landmarks - true_landmarks).abs()),
-            "betas": mean((output.betas - tensors["betas"]).abs()),
-            "spread": spread,
-        }
-
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """On people, motion and clothes of the other split."""
@@ -222,7 +192,7 @@ class BodyTask:
             right += int((output.parts.argmax(1) == tensors["part"])[mine].sum())
             all_parts += int(mine.sum())
             seen = tensors["present"] & (tensors["visibility"] > 0.3)
-            _, posed_joints = posed(self._layer, matrix_from_6d(output.rotations), output.betas, output.root)
+            _, posed_joints = posed(self._smpl.layer, matrix_from_6d(output.rotations), output.betas, output.root)
             truth = tensors["joints"]
             for predicted_joints, errors in ((output.points[:, :24], points), (posed_joints, joints)):
                 relative = (predicted_joints - predicted_joints[:, :1]) - (truth - truth[:, :1])
@@ -267,9 +237,3 @@ class BodyNetWithEnsemble(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             patches = [self.ensemble.patch_logits(descriptors, m) for m in chosen]
             return output, patches, self.ensemble.logits(descriptors, self.key_points)
-
-
-def _likelihood(error: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
-    """Negative log-likelihood of errors [N, K, 3] under a Laplace distribution; teaches the scale [N, K] alone."""
-    log_scale = log_scale.clamp(-6.0, 1.0)
-    return error.detach().mean(-1) * torch.exp(-log_scale) + log_scale
