@@ -33,3 +33,5 @@ class TrueFrame:
     people: tuple[TruePerson, ...]
     labels: np.ndarray | None = None  # [H, W] uint16, id of the person seen, 0 = nobody; None = unknown
     parts: np.ndarray | None = None  # [H, W] uint8, joint of the body part seen, 255 = nobody; None = unknown
+    # [H, W] int32, vertex of the body model that the surface seen, cloth too, belongs to; -1 = nobody; None = unknown
+    vertices: np.ndarray | None = None

@@ -1,7 +1,8 @@
 """A pipeline against frames whose truth is known.
 
 Frames stream through: images and meshes are dropped as soon as they are measured, except of the few worst frames. What
-grows with the input are numbers, some 500 bytes per person and frame.
+grows with the input are numbers, some 500 bytes per person and frame. A frame on which the pipeline raises counts as one
+in which nobody was found, and the summary says so; the evaluation goes on.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from human_recon.body.model import BodyModel
 from human_recon.camera.frame import Frame
 from human_recon.evaluation.measuring import MeasuringConfig, SequenceMeasurer
 from human_recon.evaluation.records import FrameMeasures
+from human_recon.evaluation.rest_surface import RestSurface, load_distances
 from human_recon.evaluation.summary import Summary
 from human_recon.evaluation.worst import WorstCases, WorstFrame
 from human_recon.ground_truth import TrueFrame
@@ -42,6 +47,7 @@ class EvaluationOptions:
     measuring: MeasuringConfig = field(default_factory=MeasuringConfig)
     warm_up: bool = True  # the first frame is processed once before, so that no time includes compiling
     worst: int = 6  # frames kept for pictures, of each kind
+    cache: Path | None = None  # where the table of geodesic distances is kept; without, none are measured
 
 
 @dataclass(frozen=True)
@@ -75,19 +81,23 @@ def evaluate_sequences(
     """
     options = options or EvaluationOptions()
     collected = _Collected(pipeline.body, options, on_record)
+    rest = rest_surface(pipeline.body, options)
     warm = not options.warm_up
     for number, frames in enumerate(sequences):
         pipeline.reset()
-        measurer = SequenceMeasurer(pipeline.body, options.measuring, number)
+        measurer = SequenceMeasurer(pipeline.body, options.measuring, number, rest)
         for true in frames:
             if not warm:
-                pipeline.process(true.frame)
+                _answer(pipeline, true.frame)
                 pipeline.reset()
                 warm = True
-            people, seconds = _timed(pipeline, true.frame)
-            people = measurer.renumbered(people)
-            collected.add(true, people, measurer.measure(true, people, seconds))
+            collected.add(true, *_measured(pipeline, measurer, true))
     return collected.finish()
+
+
+def rest_surface(body: BodyModel, options: EvaluationOptions) -> RestSurface:
+    """The ruler of correspondences; reads the table of geodesic distances, or makes it, in half a minute."""
+    return RestSurface.of(body, load_distances(body, options.cache) if options.cache is not None else None)
 
 
 def evaluate_independent(
@@ -154,31 +164,49 @@ class _Collected:
         return Evaluation(self._body, self._summary.results(), self._worst.frames())
 
 
-def _timed(pipeline: PeoplePipeline, frame: Frame) -> tuple[People, float]:
+@dataclass(frozen=True)
+class _Answer:
+    """Of the pipeline to one frame."""
+
+    people: People
+    seconds: float
+    failure: str | None  # what was raised instead
+
+
+def _answer(pipeline: PeoplePipeline, frame: Frame) -> _Answer:
     began = time.perf_counter()
-    people = pipeline.process(frame)
-    return people, time.perf_counter() - began
+    try:
+        people = pipeline.process(frame)
+    except Exception as error:  # whatever it is, the other frames are worth measuring
+        nobody = People(frame, (), np.zeros(frame.depth.shape, np.uint16))
+        message = " ".join(str(error).split()) or "no message"
+        return _Answer(nobody, time.perf_counter() - began, f"{type(error).__name__}: {message}")
+    return _Answer(people, time.perf_counter() - began, None)
 
 
-_worker: tuple[PeoplePipeline, EvaluationOptions] | None = None  # of this worker process
+def _measured(pipeline: PeoplePipeline, measurer: SequenceMeasurer, true: TrueFrame) -> tuple[People, FrameMeasures]:
+    answer = _answer(pipeline, true.frame)
+    people = measurer.renumbered(answer.people)
+    return people, measurer.measure(true, people, answer.seconds, answer.failure)
+
+
+_worker: tuple[PeoplePipeline, EvaluationOptions, RestSurface] | None = None  # of this worker process
 _worker_is_warm = False
 
 
 def _start_worker(make_pipeline: Callable[[], PeoplePipeline], options: EvaluationOptions) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    _worker = (make_pipeline(), options)
+    pipeline = make_pipeline()
+    _worker = (pipeline, options, rest_surface(pipeline.body, options))
 
 
 def _measure_in_worker(number: int, true: TrueFrame) -> tuple[People, FrameMeasures]:
     global _worker_is_warm
     assert _worker is not None
-    pipeline, options = _worker
+    pipeline, options, rest = _worker
     if options.warm_up and not _worker_is_warm:
-        pipeline.process(true.frame)
+        _answer(pipeline, true.frame)
         _worker_is_warm = True
     pipeline.reset()
-    measurer = SequenceMeasurer(pipeline.body, options.measuring, number)
-    people, seconds = _timed(pipeline, true.frame)
-    people = measurer.renumbered(people)
-    return people, measurer.measure(true, people, seconds)
+    return _measured(pipeline, SequenceMeasurer(pipeline.body, options.measuring, number, rest), true)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,13 +12,14 @@ from scipy.spatial import cKDTree
 
 from human_recon.body.measure import stature
 from human_recon.body.model import BodyModel
-from human_recon.body.parts import face_parts
 from human_recon.camera.points import depth_to_points
 from human_recon.evaluation.matching import Matches, MatchingConfig, match_people
-from human_recon.evaluation.metrics import coherence, masks, pose, smoothness, surface
-from human_recon.evaluation.metrics.correspondence import euclidean_error, front_back_sides, left_right_sides
+from human_recon.evaluation.metrics import calibration, coherence, masks, pose, smoothness, surface
+from human_recon.evaluation.metrics.correspondence import euclidean_error
 from human_recon.evaluation.records import CORRESPONDENCE_BIN, CORRESPONDENCE_BINS, FrameMeasures, PersonMeasures
+from human_recon.evaluation.rest_surface import RestSurface
 from human_recon.geometry.rasterizer import rasterize
+from human_recon.geometry.rotations import rotvec_to_matrix
 from human_recon.ground_truth import TrueFrame, TruePerson
 from human_recon.people import People, Person
 
@@ -45,30 +47,37 @@ class _Found:
 class SequenceMeasurer:
     """Measures the frames of one sequence, in their order."""
 
-    def __init__(self, body: BodyModel, config: MeasuringConfig, sequence: int) -> None:
+    def __init__(
+        self, body: BodyModel, config: MeasuringConfig, sequence: int, rest: RestSurface | None = None
+    ) -> None:
+        """``rest`` is that of the body; without it, it is made anew, and without geodesic distances."""
         self._body = body
         self._config = config
         self._sequence = sequence
-        self._face_parts = face_parts(body)
-        self._left_right = left_right_sides(body)
-        self._front_back = front_back_sides(body)
+        self._rest = rest if rest is not None else RestSurface.of(body)
         self._ids: dict[int, int] = {}
         self._history: dict[int, list[_Found]] = {}
         self._step = 0
 
-    def measure(self, true: TrueFrame, people: People, seconds: float) -> FrameMeasures:
-        """Compare ``people``, of :meth:`renumbered`, which took ``seconds``, with the truth of the same frame."""
+    def measure(self, true: TrueFrame, people: People, seconds: float, failure: str | None = None) -> FrameMeasures:
+        """Compare ``people``, of :meth:`renumbered`, which took ``seconds``, with the truth of the same frame.
+
+        Raises:
+            ValueError: the parts or vertices of ``people`` are no images of the labels' size, or out of range.
+        """
         predicted = people.people
         matches = match_people(true.people, predicted, self._config.matching)
         partner = dict(matches.pairs)
-        pixels = _Pixels.of(true, people)
+        pixels = _Pixels.of(true, people, self._body)
+        parts = self._fitted_parts(people, matches) if pixels is not None and true.parts is not None else None
+        histograms = _Histograms()
         persons = []
-        histogram = np.zeros(CORRESPONDENCE_BINS, np.int64)
         for i in matches.required:
             person = true.people[i]
             found = predicted[partner[i]] if i in partner else None
-            persons.append(self._person(true, person, found, pixels, histogram))
+            persons.append(self._person(true, person, found, pixels, parts, histograms))
         used = [j for j in range(len(predicted)) if j not in matches.ignored]
+        everybody_found = [true.people[i].id for i, _ in matches.pairs]
         record = FrameMeasures(
             sequence=self._sequence,
             index=self._step,
@@ -82,11 +91,16 @@ class SequenceMeasurer:
             predicted_people=len(predicted),
             penetrations=list(coherence.penetration_depths([p.vertices for p in predicted], self._body.faces).values()),
             foreground=pixels.foreground(matches, true.people, predicted) if pixels is not None else None,
-            parts=self._parts(true, people, matches, pixels),
-            correspondence_histogram=histogram.tolist() if histogram.any() else None,
+            parts=pixels.part_counts(parts, everybody_found) if pixels is not None else None,
+            correspondence_histogram=histograms.of("fitted"),
             true_ids=[true.people[i].id for i in matches.required],
             predicted_ids=[predicted[j].id for j in used],
             distances=matches.distance[np.ix_(matches.required, used)].tolist(),
+            true_people=len(true.people),
+            false_distances=[float(np.linalg.norm(predicted[j].joints[0])) for j in matches.false],
+            failure=failure,
+            network_parts=pixels.part_counts(people.parts, everybody_found) if pixels is not None else None,
+            histograms=histograms.others(),
         )
         self._step += 1
         return record
@@ -109,7 +123,8 @@ class SequenceMeasurer:
         person: TruePerson,
         found: Person | None,
         pixels: _Pixels | None,
-        histogram: np.ndarray,  # [51] int64 of correspondence errors, added to
+        parts: np.ndarray | None,  # [H, W] uint8, of the fitted bodies of people found
+        histograms: _Histograms,  # added to
     ) -> PersonMeasures:
         measures = PersonMeasures(
             id=person.id,
@@ -118,21 +133,28 @@ class SequenceMeasurer:
             cut=is_cut(true, person),
             predicted=None if found is None else found.id,
             mask_iou=pixels.iou(person, found) if pixels is not None else float("nan"),
+            yaw=seen_from(person),
         )
+        points = pixels.points_of(person, self._config.points) if pixels is not None else _NO_POINTS
+        there = self._true_places(person, points) if found is not None else None
+        if pixels is not None:
+            measures = dataclasses.replace(
+                measures,
+                parts=pixels.own_part_counts(person, parts if found is not None else None),
+                network=self._network(person, pixels, points, found is not None, histograms),
+            )
         if found is None:
             self._history.pop(person.id, None)
             return measures
-        errors = self._errors(person, found)
-        if pixels is not None:
-            points = pixels.points_of(person, self._config.points)
-            errors |= self._correspondences(points, person, found, histogram)
         return dataclasses.replace(
             measures,
-            errors=errors,
+            errors=self._errors(person, found) | self._correspondences(points, there, found, histograms),
             joint_errors=pose.point_errors(found.joints, person.joints).tolist(),
             root_joint_errors=pose.root_joint_errors(found.joints, person.joints).tolist(),
             sigma=found.joint_sigma.astype(float).tolist(),
             acceleration=self._acceleration(true, person, found),
+            confidence=float(found.confidence),
+            within_sigmas=calibration.within_sigmas(found.joints, person.joints, found.joint_sigma),
         )
 
     def _errors(self, person: TruePerson, found: Person) -> dict[str, float]:
@@ -158,24 +180,66 @@ class SequenceMeasurer:
             errors |= dataclasses.asdict(both)
         return errors
 
-    def _correspondences(
-        self, points: np.ndarray, person: TruePerson, found: Person, histogram: np.ndarray
-    ) -> dict[str, float]:
-        """Where on the body the fitted surface puts each measured point [N, 3], against where the true one does.
+    def _true_places(self, person: TruePerson, points: _Points) -> np.ndarray | None:
+        """[N] the vertex of the true surface nearest to each point; None for a body of another topology."""
+        if person.vertices.shape != self._body.v_template.shape or not len(points.places):
+            return None
+        return cKDTree(person.vertices).query(points.places)[1]
 
-        The place of a point is the nearest vertex. Errors are straight distances on the rest surface; the confusions
-        are counts: points on the other side, and points that have a side.
+    def _correspondences(
+        self, points: _Points, there: np.ndarray | None, found: Person, histograms: _Histograms
+    ) -> dict[str, float]:
+        """Where on the body the fitted surface puts each measured point, against where the true one does.
+
+        The place of a point is the nearest vertex. Errors are distances on the rest surface, straight and along it; the
+        confusions are counts: points on the other side, and points that have a side.
         """
-        same = found.vertices.shape == person.vertices.shape == self._body.v_template.shape
-        if not len(points) or not same:
+        if there is None or found.vertices.shape != self._body.v_template.shape:
             return {}
-        there = cKDTree(person.vertices).query(points)[1]
-        here = cKDTree(found.vertices).query(points)[1]
-        error = euclidean_error(self._body.v_template[here], self._body.v_template[there])
-        bins = np.minimum((error / CORRESPONDENCE_BIN).astype(np.int64), len(histogram) - 1)
-        histogram += np.bincount(bins, minlength=len(histogram))
+        here = cKDTree(found.vertices).query(points.places)[1]
+        return self._compared(here, there, histograms, "fitted", "correspondence_geodesic")
+
+    def _network(
+        self,
+        person: TruePerson,
+        pixels: _Pixels,
+        points: _Points,
+        found: bool,
+        histograms: _Histograms,
+    ) -> dict[str, float]:
+        """The same of the vertices that a network gives the pixels itself, against those that they show.
+
+        What a pixel shows the renderer knows, of cloth as well; where nobody recorded it, the nearest vertex of the
+        true body stands for it. Histograms are of people found.
+        """
+        if pixels.predicted_vertices is None or person.vertices.shape != self._body.v_template.shape:
+            return {}
+        if pixels.true_vertices is not None:
+            there = pixels.true_vertices.ravel()[points.pixels].astype(np.int64)
+        else:
+            there = self._true_places(person, points)
+        if there is None:
+            return {"points": 0.0, "placed": 0.0}
+        here = pixels.predicted_vertices.ravel()[points.pixels].astype(np.int64)
+        placed = (here >= 0) & (there >= 0)
+        counts = {"points": float(len(here)), "placed": float(placed.sum())}
+        if not placed.any():
+            return counts
+        kept = histograms if found else _Histograms()
+        return counts | self._compared(here[placed], there[placed], kept, "network", "geodesic")
+
+    def _compared(
+        self, here: np.ndarray, there: np.ndarray, histograms: _Histograms, kind: str, geodesic_name: str
+    ) -> dict[str, float]:
+        """Errors, metres, and counts of confusions of vertices said [N] and true [N]."""
+        error = euclidean_error(self._rest.vertices[here], self._rest.vertices[there])
+        histograms.add(kind, error)
         result = {"correspondence": float(error.mean())}
-        for name, sides in (("left_right", self._left_right), ("front_back", self._front_back)):
+        along = self._rest.geodesic(here, there)
+        if along is not None:
+            histograms.add(f"{kind}_geodesic", along)
+            result[geodesic_name] = float(along.mean())
+        for name, sides in (("left_right", self._rest.left_right), ("front_back", self._rest.front_back)):
             sided = sides[there] != 0
             result[f"{name}_sided"] = float(sided.sum())
             result[f"{name}_confused"] = float((sides[here] == -sides[there])[sided].sum())
@@ -198,20 +262,44 @@ class SequenceMeasurer:
             "true": smoothness.jitter(truth, times),
         }
 
-    def _parts(
-        self, true: TrueFrame, people: People, matches: Matches, pixels: _Pixels | None
-    ) -> dict[str, list[int]] | None:
-        """Body parts of the fitted bodies, as they cover the true people's pixels; people not found are left out."""
-        if pixels is None or true.parts is None or not matches.pairs:
+    def _fitted_parts(self, people: People, matches: Matches) -> np.ndarray | None:
+        """[H, W] uint8, body parts of the fitted bodies of people found as the camera would see them; 255 = none."""
+        if not matches.pairs:
             return None
         bodies = np.stack([people.people[j].vertices for _, j in matches.pairs])
         if bodies.shape[1:] != self._body.v_template.shape:
             return None
         raster = rasterize(bodies, self._body.faces, people.frame.intrinsics)
-        parts = np.where(raster.face >= 0, self._face_parts[np.maximum(raster.face, 0)], masks.NOBODY)
-        found = np.isin(pixels.true, [true.people[i].id for i, _ in matches.pairs])
-        counts = masks.part_counts(parts, true.parts, valid=found & pixels.measured)
-        return {"right": counts.right.tolist(), "all": counts.all.tolist()}
+        return np.where(raster.face >= 0, self._rest.face_parts[np.maximum(raster.face, 0)], np.uint8(masks.NOBODY))
+
+
+class _Histograms:
+    """Correspondence errors in bins of one centimetre, by kind."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, np.ndarray] = {}
+
+    def add(self, kind: str, errors: np.ndarray) -> None:
+        bins = np.minimum((errors / CORRESPONDENCE_BIN).astype(np.int64), CORRESPONDENCE_BINS - 1)
+        self._counts[kind] = self._counts.get(kind, 0) + np.bincount(bins, minlength=CORRESPONDENCE_BINS)
+
+    def of(self, kind: str) -> list[int] | None:
+        return self._counts[kind].tolist() if kind in self._counts else None
+
+    def others(self) -> dict[str, list[int]]:
+        """All kinds but "fitted", which a record has a field of its own for."""
+        return {kind: counts.tolist() for kind, counts in self._counts.items() if kind != "fitted"}
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Measured points of a person."""
+
+    pixels: np.ndarray  # [N] indices into the flat image
+    places: np.ndarray  # [N, 3] metres
+
+
+_NO_POINTS = _Points(np.zeros(0, np.int64), np.zeros((0, 3)))
 
 
 @dataclass(frozen=True)
@@ -222,14 +310,29 @@ class _Pixels:
     predicted: np.ndarray  # [H, W] id of the predicted person
     measured: np.ndarray  # [H, W] bool: there is a reading; without one nobody can be told from depth
     points: np.ndarray  # [H, W, 3] metres
+    true_parts: np.ndarray | None  # [H, W] uint8
+    predicted_parts: np.ndarray | None  # [H, W] uint8, of a network
+    true_vertices: np.ndarray | None  # [H, W]
+    predicted_vertices: np.ndarray | None  # [H, W], of a network
 
     @staticmethod
-    def of(true: TrueFrame, people: People) -> _Pixels | None:
+    def of(true: TrueFrame, people: People, body: BodyModel) -> _Pixels | None:
         """None when the truth has no labels, or the prediction is of an undistorted image and the truth is not."""
+        for name, image, low, high in (
+            ("parts", people.parts, 0, masks.NOBODY),
+            ("vertices", people.vertices, -1, body.vertex_count - 1),
+        ):
+            if image is not None and image.shape != people.labels.shape:
+                raise ValueError(f"People.{name} is {list(image.shape)}, labels are {list(people.labels.shape)}")
+            if image is not None and image.size and not low <= int(image.min()) <= int(image.max()) <= high:
+                raise ValueError(f"People.{name} is from {image.min()} to {image.max()}, not from {low} to {high}")
         if true.labels is None or true.labels.shape != people.labels.shape or true.frame.intrinsics.distorted:
             return None
         depth = true.frame.depth
-        return _Pixels(true.labels, people.labels, depth > 0, depth_to_points(depth, true.frame.intrinsics))
+        points = depth_to_points(depth, true.frame.intrinsics)
+        return _Pixels(
+            true.labels, people.labels, depth > 0, points, true.parts, people.parts, true.vertices, people.vertices
+        )
 
     def foreground(self, matches: Matches, true: Sequence[TruePerson], predicted: Sequence[Person]) -> tuple[int, int]:
         """Pixels of people in both, in either; those of hidden people and of predictions of them do not count."""
@@ -244,12 +347,42 @@ class _Pixels:
             return 0.0
         return masks.intersection_over_union(self.predicted == found.id, self.true == person.id, self.measured)
 
-    def points_of(self, person: TruePerson, count: int) -> np.ndarray:
-        """At most ``count`` measured points [N, 3] of a true person, evenly over the mask."""
+    def part_counts(self, predicted: np.ndarray | None, ids: Sequence[int]) -> dict[str, list[int]] | None:
+        """Pixels of the true people ``ids`` by true part, and those of them with that part in ``predicted`` [H, W]."""
+        if predicted is None or self.true_parts is None or not len(ids):
+            return None
+        counts = masks.part_counts(predicted, self.true_parts, valid=np.isin(self.true, ids) & self.measured)
+        return {"right": counts.right.tolist(), "all": counts.all.tolist()}
+
+    def own_part_counts(self, person: TruePerson, fitted: np.ndarray | None) -> dict[str, int]:
+        """The same of one person: see :attr:`PersonMeasures.parts`."""
+        if self.true_parts is None:
+            return {}
+        mine = (self.true == person.id) & self.measured
+        parts = self.true_parts[mine]
+        known = parts != masks.NOBODY
+        counts = {}
+        for name, image in (("fitted", fitted), ("network", self.predicted_parts)):
+            if image is not None:
+                counts[f"{name}_right"] = int((image[mine] == parts)[known].sum())
+                counts[f"{name}_all"] = int(known.sum())
+        return counts
+
+    def points_of(self, person: TruePerson, count: int) -> _Points:
+        """At most ``count`` measured points of a true person, evenly over the mask."""
         mine = np.flatnonzero((self.true == person.id) & self.measured)
         if len(mine) > count:
             mine = mine[np.linspace(0, len(mine) - 1, count).astype(int)]
-        return self.points.reshape(-1, 3)[mine]
+        return _Points(mine, self.points.reshape(-1, 3)[mine])
+
+
+def seen_from(person: TruePerson) -> float:
+    """From which side the camera sees the pelvis, about the body's own upward axis: degrees in (-180, 180].
+
+    0: the camera looks at the front, 90: at the person's left, 180: at the back.
+    """
+    to_camera = rotvec_to_matrix(np.asarray(person.state.pose[0], np.float64)).T @ -person.joints[0].astype(np.float64)
+    return math.degrees(math.atan2(to_camera[0], to_camera[2]))
 
 
 def is_cut(true: TrueFrame, person: TruePerson) -> bool:

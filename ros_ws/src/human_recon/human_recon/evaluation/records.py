@@ -35,6 +35,15 @@ class PersonMeasures:
     mask_iou: float = math.nan  # 0 when missed; NaN when masks are unknown
     sigma: list[float] = field(default_factory=list)  # [24] metres, the standard deviation that was predicted
     acceleration: dict[str, float] = field(default_factory=dict)  # m/s^2: error, predicted, true
+    confidence: float = math.nan  # of the prediction
+    yaw: float = math.nan  # degrees, whence the camera sees the pelvis: 0 the front, 90 the person's left, 180 the back
+    within_sigmas: list[int] = field(default_factory=list)  # of the joints' 72 coordinates, within 1, 2, 3 sigma
+    # Of the pixels with a reading: "fitted_right", "fitted_all": parts of the fitted body; "network_right",
+    # "network_all": parts that a network says itself. Also of people missed.
+    parts: dict[str, int] = field(default_factory=dict)
+    # A network's own correspondences of at most ``MeasuringConfig.points`` pixels, also of people missed: "points" and
+    # "placed" pixels, metres "correspondence" and "geodesic" (means over those placed), confusions as in ``errors``.
+    network: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,12 @@ class FrameMeasures:
     true_ids: list[int] = field(default_factory=list)
     predicted_ids: list[int] = field(default_factory=list)
     distances: list[list[float]] = field(default_factory=list)  # [true][predicted] metres
+    true_people: int = 0  # all, also those who need not be found
+    false_distances: list[float] = field(default_factory=list)  # metres from the camera to each pelvis of nobody
+    failure: str | None = None  # what the pipeline raised instead of an answer; everybody is missed then
+    network_parts: dict[str, list[int]] | None = None  # as ``parts``, by a network's own word
+    # As ``correspondence_histogram``: "fitted_geodesic", "network", "network_geodesic", where they apply
+    histograms: dict[str, list[int]] = field(default_factory=dict)
 
 
 def to_line(record: FrameMeasures) -> str:

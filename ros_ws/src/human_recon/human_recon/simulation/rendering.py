@@ -142,7 +142,7 @@ def true_frame(
         if len(rows):
             roi = (int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
         people.append(TruePerson(number, state, posed.vertices, posed.joints, float(visibility[p]), seen, roi))
-    return TrueFrame(frame, tuple(people), labels, rendering.part)
+    return TrueFrame(frame, tuple(people), labels, rendering.part, rendering.vertex)
 
 
 def _possibly_seen(joints: np.ndarray, intrinsics: CameraIntrinsics) -> list[int]:
