@@ -1,0 +1,133 @@
+"""The learned perception: PeopleNet finds people, BodyNet looks at each, and everybody gets their pixels."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from human_recon.body.model import BodyModel
+from human_recon.camera.frame import Frame
+from human_recon.inference.engine import Engine
+from human_recon.perception.body_net import BodyReading, crop_images, read_body_net
+from human_recon.perception.codebook import Codebook
+from human_recon.perception.confidence import ConfidenceModel, features
+from human_recon.perception.duplicates import without_duplicates
+from human_recon.perception.estimate import Perceived, PersonEstimate
+from human_recon.perception.people_input import CoarseView
+from human_recon.perception.people_net import read_people_net
+from human_recon.perception.prompts import Proposal, proposals
+from human_recon.perception.upsampling import Claims, UpsamplingConfig, upsample
+from human_recon.perception.votes import VoteConfig, gather
+from human_recon.resources import model_path
+
+CONFIDENCE_MODEL = "detector/confidence.json"
+
+_view_of = lru_cache(maxsize=4)(CoarseView.of)
+
+
+@dataclass(frozen=True)
+class LearnedConfig:
+    """Settings of the learned perception."""
+
+    votes: VoteConfig = field(default_factory=VoteConfig)
+    upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
+    least_confidence: float = 0.5  # below it a proposal is nobody
+    duplicate: float = 0.6  # share of a mask inside another's from which both are one person
+    least_area: float = 0.008  # square metres, seen from the front, of pixels that a person must have
+
+
+class LearnedPerception:
+    """Finds everybody in single depth frames with two networks. One caller at a time."""
+
+    def __init__(
+        self,
+        people: Engine,
+        body: Engine,
+        codebook: Codebook,
+        model: BodyModel,
+        config: LearnedConfig | None = None,
+        confidence: ConfidenceModel | None = None,
+    ) -> None:
+        """``codebook`` and ``model`` are those that BodyNet was trained with."""
+        self.config = config or LearnedConfig()
+        self._people, self._body = people, body
+        self._codebook, self._model = codebook, model
+        self._confidence = confidence or ConfidenceModel.load(model_path(CONFIDENCE_MODEL))
+
+    def detect(self, frame: Frame) -> Perceived:
+        """Everybody in an undistorted frame, nearest first.
+
+        Raises:
+            ValueError: the frame is distorted, or a network gives something else than expected.
+        """
+        clock = Clock()
+        found = self.propose(frame, clock)
+        reading = self.read(frame, found, clock)
+        confidence = self._confidence(features(found, reading)) if found else np.empty(0)
+        kept = without_duplicates(reading, confidence, self.config.duplicate)
+        kept = [n for n in kept if confidence[n] >= self.config.least_confidence]
+        kept.sort(key=lambda n: float(reading.joints[n, 0, 2]))
+        clock.lap("judge")
+        claims = upsample(frame, reading, kept, self.config.upsampling)
+        people = self._people_of(frame, reading, confidence, kept, claims)
+        clock.lap("pixels")
+        return Perceived(people, claims.parts, claims.vertices, claims.similarity, clock.timings)
+
+    def propose(self, frame: Frame, clock: Clock | None = None) -> list[Proposal]:
+        """Where people may be: what PeopleNet's votes say."""
+        clock = clock or Clock()
+        if frame.intrinsics.distorted:
+            raise ValueError("the frame is distorted: undistort it first (camera.points.undistort_frame)")
+        fields = read_people_net(self._people, frame.depth, _view_of(frame.intrinsics))
+        clock.lap("people_net")
+        found = proposals(gather(fields, self.config.votes))
+        clock.lap("votes")
+        return found
+
+    def read(self, frame: Frame, found: list[Proposal], clock: Clock | None = None) -> BodyReading:
+        """What BodyNet says of proposals."""
+        clock = clock or Clock()
+        images = crop_images(frame, _view_of(frame.intrinsics), found)
+        clock.lap("crops")
+        reading = read_body_net(self._body, images, found, self._codebook, self._model)
+        clock.lap("body_net")
+        return reading
+
+    def _people_of(
+        self, frame: Frame, reading: BodyReading, confidence: np.ndarray, kept: list[int], claims: Claims
+    ) -> tuple[PersonEstimate, ...]:
+        """Those of the kept proposals whom enough pixels are left to; the pixels of the others become nobody's."""
+        people = []
+        for person, n in enumerate(kept):
+            mask = claims.owner == person
+            area = np.square(frame.depth[mask]).sum() / (frame.intrinsics.fx * frame.intrinsics.fy)
+            if area < self.config.least_area:
+                claims.parts[mask], claims.vertices[mask], claims.similarity[mask] = 255, -1, 0.0
+                continue
+            people.append(
+                PersonEstimate(
+                    mask=mask,
+                    confidence=float(confidence[n]),
+                    state=reading.states[n],
+                    joints=reading.joints[n],
+                    joint_sigma=reading.joint_sigma[n],
+                    crop=reading.crops[n],
+                )
+            )
+        return tuple(people)
+
+
+class Clock:
+    """Seconds between laps, by name."""
+
+    def __init__(self) -> None:
+        self.timings: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.timings[name] = now - self._last
+        self._last = now

@@ -1,0 +1,320 @@
+"""From votes to people: where the votes for pelvis and chest gather, there is somebody.
+
+A vote is a point in six dimensions, pelvis and chest together: two people who hug may share a place in the middle but
+not both joints, and a person cut in two by an occluder votes for one pelvis and one chest from both sides. Modes of the
+votes' density are found by mean shift (Comaniciu and Meer, PAMI 2002) with each vote's kernel as wide as the network
+thinks the vote is wrong; then votes and people are matched softly, as in a mixture of Laplace distributions with a
+uniform share of outliers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from human_recon.perception.people_net import PeopleFields
+
+
+@dataclass(frozen=True)
+class VoteConfig:
+    """How votes gather. Lengths in metres; distances of two votes are in the six dimensions."""
+
+    least_foreground: float = 0.3  # probability from which a pixel votes
+    reach: float = 1.4  # no joint is farther from the skin
+    cell: float = 0.08  # votes this near each other are one in the search for modes
+    max_cells: int = 500  # in the search; cells grow until they are as few
+    bandwidth: float = 0.2  # kernel of a perfect vote
+    trust: float = 2.5  # the kernel grows with this times the vote's scale
+    valley: float = 0.75  # two modes are one when the density between them is not below this share of the lower one
+    floor: float = 0.03  # added to the votes' scales when votes and people are matched
+    outlier: float = 18.0  # a vote off by this many scales, summed over its axes, is as likely nobody's
+    rounds: int = 3  # of matching
+    same: float = 0.15  # modes nearer than this after matching are one
+    least_area: float = 0.008  # square metres, seen from the front, of a person
+    least_pixels: float = 2.5  # of the fields, weighed by their probabilities
+    max_people: int = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Gatherings:
+    """K people in the fields of one frame, the heaviest first."""
+
+    pelvis: np.ndarray  # [K, 3] float64, metres, camera frame
+    chest: np.ndarray  # [K, 3] float64
+    share: np.ndarray  # [K, h, w] float32, probability that the pixel is this person's
+    area: np.ndarray  # [K] float64, square metres that agree
+    spread: np.ndarray  # [K] float64, mean distance per axis of the votes from their person
+    scale: np.ndarray  # [K] float64, what the network thinks it is
+
+    def __len__(self) -> int:
+        return len(self.pelvis)
+
+
+def gather(fields: PeopleFields, config: VoteConfig) -> Gatherings:
+    """Find the people that the votes speak of."""
+    votes, weight, scale, index = _votes(fields, config)
+    modes = np.empty((0, 6))
+    if len(votes):
+        cells, mass, width = _coarsest(votes, weight, scale, config)
+        modes = find_modes(cells, mass, width, config.valley, config.max_people)
+    shares, modes = _match(votes, weight, scale, modes, config)
+    return _describe(fields, votes, weight, scale, index, shares, modes, config)
+
+
+def _votes(fields: PeopleFields, config: VoteConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Votes [N, 6], weights [N] (square metres times probability), scales [N], flat indices [N] of the pixels."""
+    index = np.flatnonzero(fields.foreground > config.least_foreground)
+    points = fields.points.reshape(-1, 3)[index]
+    votes = np.concatenate([fields.pelvis.reshape(-1, 3)[index], fields.chest.reshape(-1, 3)[index]], axis=1)
+    offsets = votes.reshape(-1, 2, 3) - points[:, None]
+    credible = (np.square(offsets).sum(-1).max(-1) < config.reach**2) & np.isfinite(votes).all(-1)
+    index, votes = index[credible], votes[credible].astype(np.float64)
+    weight = (fields.foreground.ravel()[index] * fields.area.ravel()[index]).astype(np.float64)
+    return votes, weight, fields.scale.ravel()[index].astype(np.float64), index
+
+
+def _coarsest(
+    votes: np.ndarray, weight: np.ndarray, scale: np.ndarray, config: VoteConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Votes summed in cells that grow until they are few: means [M, 6], masses [M], kernel widths [M]."""
+    width = np.sqrt(config.bandwidth**2 + (config.trust * scale) ** 2)
+    # A vote spread over a larger kernel is the less dense: three dimensions' worth, as joints move together.
+    mass = weight * (config.bandwidth / width) ** 3
+    size = config.cell
+    while True:
+        cells, masses, widths = _sum_in_cells(votes, mass, width, size)
+        if len(cells) <= config.max_cells:
+            return cells, masses, widths
+        size *= 1.4
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_in_cells(votes, mass, width, size):
+    """Means of votes, masses and widths by cell, through a hash table with linear probing."""
+    count = len(votes)
+    slots = 1
+    while slots < 2 * count:
+        slots *= 2
+    table = np.full(slots, -1, np.int64)
+    keys = np.empty(count, np.int64)
+    means = np.zeros((count, 6))
+    total = np.zeros(count)
+    widths = np.zeros(count)
+    used = 0
+    for n in range(count):
+        key = np.int64(0)
+        for c in range(6):
+            key = key * 1024 + min(max(math.floor((votes[n, c] + 20.0) / size), 0), 1023)
+        slot = (key * 7046029254386353131 >> 20) & (slots - 1)
+        while table[slot] >= 0 and keys[table[slot]] != key:
+            slot = (slot + 1) & (slots - 1)
+        k = table[slot]
+        if k < 0:
+            k = used
+            table[slot] = k
+            keys[k] = key
+            used += 1
+        for c in range(6):
+            means[k, c] += mass[n] * votes[n, c]
+        widths[k] += mass[n] * width[n]
+        total[k] += mass[n]
+    for k in range(used):
+        for c in range(6):
+            means[k, c] /= total[k]
+        widths[k] /= total[k]
+    return means[:used].copy(), total[:used].copy(), widths[:used].copy()
+
+
+@numba.njit(cache=True, nogil=True)
+def density(place, cells, mass, width):
+    """Sum of the biweight kernels of cells [M, 6] at ``place`` [6]."""
+    result = 0.0
+    for m in range(len(cells)):
+        limit = width[m] * width[m]
+        squared = 0.0
+        for c in range(6):
+            difference = place[c] - cells[m, c]
+            squared += difference * difference
+            if squared >= limit:
+                break
+        if squared < limit:
+            closeness = 1.0 - squared / limit
+            result += mass[m] * closeness * closeness
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def find_modes(cells, mass, width, valley, limit):
+    """The density's modes [K, 6], densest first, K at most ``limit``.
+
+    Mean shift from every cell that is denser than all within its own kernel; of two modes without a valley between them
+    the denser stays.
+    """
+    count = len(cells)
+    height = np.empty(count)
+    for m in range(count):
+        height[m] = density(cells[m], cells, mass, width)
+    order = np.argsort(-height)
+    taken = np.zeros(count, np.bool_)
+    modes = np.empty((limit, 6))
+    heights = np.empty(limit)
+    found = 0
+    for m in order:
+        if taken[m] or found == limit:
+            continue
+        for other in range(count):
+            squared = 0.0
+            for c in range(6):
+                squared += (cells[m, c] - cells[other, c]) ** 2
+            if squared < (0.5 * width[m]) ** 2:
+                taken[other] = True
+        mode = _climb(cells[m], cells, mass, width)
+        top = density(mode, cells, mass, width)
+        own = True
+        for k in range(found):
+            if _joined(mode, modes[k], valley * min(top, heights[k]), cells, mass, width):
+                own = False
+                break
+        if own:
+            modes[found] = mode
+            heights[found] = top
+            found += 1
+    return modes[:found].copy()
+
+
+@numba.njit(cache=True, nogil=True)
+def _climb(start, cells, mass, width):
+    """Mean shift from ``start`` [6] to the mode above it."""
+    place = start.copy()
+    for _ in range(30):
+        total = 0.0
+        mean = np.zeros(6)
+        for m in range(len(cells)):
+            limit = width[m] * width[m]
+            squared = 0.0
+            for c in range(6):
+                difference = place[c] - cells[m, c]
+                squared += difference * difference
+                if squared >= limit:
+                    break
+            if squared < limit:
+                weight = mass[m] * (1.0 - squared / limit) / limit
+                total += weight
+                for c in range(6):
+                    mean[c] += weight * cells[m, c]
+        moved = 0.0
+        for c in range(6):
+            moved = max(moved, abs(mean[c] / total - place[c]))
+            place[c] = mean[c] / total
+        if moved < 1e-3:
+            break
+    return place
+
+
+@numba.njit(cache=True, nogil=True)
+def _joined(a, b, level, cells, mass, width):
+    """Whether the density stays above ``level`` all along the line from a to b."""
+    for step in range(1, 6):
+        t = step / 6.0
+        if density(a + t * (b - a), cells, mass, width) < level:
+            return False
+    return True
+
+
+def _match(
+    votes: np.ndarray, weight: np.ndarray, scale: np.ndarray, modes: np.ndarray, config: VoteConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares [N, K] of the votes in K people, and the people's refined joints [K, 6]."""
+    for _ in range(config.rounds):
+        shares = np.empty((len(votes), len(modes)))
+        match_votes(votes, scale, modes, config.floor, config.outlier, shares)
+        modes = _refined(votes, weight, scale, modes, shares, config.floor)
+        modes = modes[_apart(modes, weight @ shares, config.same)]
+    shares = np.empty((len(votes), len(modes)))
+    match_votes(votes, scale, modes, config.floor, config.outlier, shares)
+    return shares, modes
+
+
+def _apart(modes: np.ndarray, mass: np.ndarray, same: float) -> list[int]:
+    """Indices of modes without the lighter ones of those that fell together."""
+    kept: list[int] = []
+    for k in np.argsort(-mass, kind="stable"):
+        if mass[k] > 0 and all(np.linalg.norm(modes[k] - modes[other]) > same for other in kept):
+            kept.append(int(k))
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def match_votes(votes, scale, modes, floor, outlier, shares):
+    """Fill ``shares`` [N, K]: probability that vote n is for person k, the rest that it is for nobody."""
+    least = math.exp(-outlier)
+    for n in range(len(votes)):
+        total = least
+        for k in range(len(modes)):
+            off = 0.0
+            for c in range(6):
+                off += abs(votes[n, c] - modes[k, c])
+            shares[n, k] = math.exp(-min(off / (scale[n] + floor), 700.0))
+            total += shares[n, k]
+        for k in range(len(modes)):
+            shares[n, k] /= total
+
+
+@numba.njit(cache=True, nogil=True)
+def _refined(votes, weight, scale, modes, shares, floor):
+    """Each person's joints as a mean of their votes in which those far off count little (one step of reweighting)."""
+    result = modes.copy()
+    for k in range(len(modes)):
+        total = 0.0
+        mean = np.zeros(6)
+        for n in range(len(votes)):
+            if shares[n, k] < 1e-3:
+                continue
+            off = 0.0
+            for c in range(6):
+                off += abs(votes[n, c] - modes[k, c])
+            trust = scale[n] + floor
+            part = weight[n] * shares[n, k] / (trust * (trust + off / 6.0))
+            total += part
+            for c in range(6):
+                mean[c] += part * votes[n, c]
+        if total > 0.0:
+            for c in range(6):
+                result[k, c] = mean[c] / total
+    return result
+
+
+def _describe(
+    fields: PeopleFields,
+    votes: np.ndarray,
+    weight: np.ndarray,
+    scale: np.ndarray,
+    index: np.ndarray,
+    shares: np.ndarray,
+    modes: np.ndarray,
+    config: VoteConfig,
+) -> Gatherings:
+    foreground = fields.foreground.ravel()[index].astype(np.float64)
+    area = weight @ shares
+    pixels = foreground @ shares
+    order = [
+        int(k)
+        for k in np.argsort(-area, kind="stable")
+        if area[k] >= config.least_area and pixels[k] >= config.least_pixels and (modes[k, [2, 5]] > 0.1).all()
+    ]
+    share = np.zeros((len(order), fields.foreground.size), np.float32)
+    share[:, index] = (foreground[:, None] * shares[:, order]).T
+    off = np.abs(votes[:, None] - modes[None, order]).mean(-1)
+    parts = weight[:, None] * shares[:, order]
+    total = parts.sum(0)
+    return Gatherings(
+        pelvis=modes[order, :3],
+        chest=modes[order, 3:],
+        share=share.reshape(len(order), *fields.foreground.shape),
+        area=area[order],
+        spread=(parts * off).sum(0) / total,
+        scale=(parts * scale[:, None]).sum(0) / total,
+    )
