@@ -58,7 +58,9 @@ class DescriptorSums:
         self.count[:] += np.bincount(vertex, minlength=size)
 
 
-def mean_descriptors(sums: DescriptorSums, distances: np.ndarray, vertices: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def mean_descriptors(
+    sums: DescriptorSums, distances: np.ndarray, vertices: np.ndarray, prior: np.ndarray
+) -> np.ndarray:
     """[K, 16] float32 of length 1: the mean over the pixels that are nearer to this codebook vertex than to others.
 
     Args:

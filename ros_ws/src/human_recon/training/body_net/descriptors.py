@@ -15,12 +15,15 @@ import torch
 from torch.nn import functional
 
 from human_recon.body.model import BodyModel
+from human_recon.body.skeleton import joint_index
 from human_recon.simulation.assets import Assets, Split
 from human_recon.simulation.stream import CROP_WORLD, CropBatch, CropMaker, StreamConfig, stream
 from training.body_net.network import STRIDE, BodyNet, BodyNetConfig
 from training.loop.checkpoint import Checkpoint
 from training.loop.mirror import mirror_crops
 from training.networks.backbone import BackboneConfig
+
+PELVIS, CHEST = joint_index("pelvis"), joint_index("spine3")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,12 @@ class TrainedBodyNet:
         tensor = torch.from_numpy(np.ascontiguousarray(images)).contiguous(memory_format=torch.channels_last)
         descriptor = self.network(tensor).descriptor.float()
         return functional.normalize(descriptor, dim=1).permute(0, 2, 3, 1).contiguous().numpy()
+
+    @torch.no_grad()
+    def middle(self, images: np.ndarray) -> np.ndarray:
+        """Midway between pelvis and chest, where a crop's centre should be: [N, 3] float64, crop frame, metres."""
+        points = self.network(torch.from_numpy(np.ascontiguousarray(images))).points
+        return points[:, [PELVIS, CHEST]].mean(dim=1).double().numpy()
 
 
 @dataclass(frozen=True, eq=False)

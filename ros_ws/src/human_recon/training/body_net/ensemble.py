@@ -6,8 +6,8 @@ distance:
 - Descriptors and class vectors have length 1 and the logit is their scaled cosine, so that the distance by which pixels
   are matched later is the one that training shapes (compare Wang et al., "NormFace", 2017).
 - The class vector of a patch is the embedding of the vertex at its centre, one table for all segmentations (compare
-  Neverova et al., "Continuous surface embeddings", NeurIPS 2020). A hundred separate classifiers need the seed's 200,000
-  iterations to agree on what the descriptor means; one table starts in agreement.
+  Neverova et al., "Continuous surface embeddings", NeurIPS 2020). A hundred separate classifiers need the seed's
+  200,000 iterations to agree on what the descriptor means; one table starts in agreement.
 """
 
 from __future__ import annotations

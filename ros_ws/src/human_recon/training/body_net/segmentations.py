@@ -54,7 +54,7 @@ def draw_segmentations(distances: np.ndarray, count: int, seed: int) -> Segmenta
 
 
 def spread_vertices(model: BodyModel, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """``count`` vertices spread evenly over the surface, the same for both sides: farthest-point sampling in mirror pairs.
+    """``count`` vertices spread evenly over the surface, the same on both sides: farthest-point sampling, in pairs.
 
     Args:
         model: must have ``mirror_vertices``.
