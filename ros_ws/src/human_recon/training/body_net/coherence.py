@@ -80,8 +80,10 @@ class Coherence:
         rows = np.flatnonzero(present & np.isin(view, number[count > 1]))
         index = torch.from_numpy(rows).to(root.device)
         self.layer.to(root)
-        vertices, _ = posed(self.layer, matrix_from_6d(rotations[index]), betas[index], root[index])
         rotation, centre = tensors["rotation"][index].to(root), tensors["centre"][index].to(root)
+        vertices = root.new_zeros((0, len(self.layer.v_template), 3))
+        if len(rows):
+            vertices, _ = posed(self.layer, matrix_from_6d(rotations[index]), betas[index], root[index])
         size = tensors["mask"].shape[-1]
         return Crowd(
             vertices=vertices @ rotation + centre[:, None],
