@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import queue
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -181,12 +183,39 @@ def _from_workers(maker: Maker[Batch_co], first: int, step: int, workers: int) -
 
 
 def _work(maker: Maker[Batch_co], first: int, step: int, results: Queue) -> None:
+    """Make batches until the process that asked for them is gone, however it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; whoever uses the batches decides
     try:
         with closing(stream(maker, first, step)) as batches:  # type: ignore[type-var]
             for batch in batches:
-                results.put(batch)
+                _offer(batch, results)
     except Exception as error:
-        results.put(RuntimeError(f"making training data failed: {type(error).__name__}: {error}"))
+        _offer(RuntimeError(f"making training data failed: {type(error).__name__}: {error}"), results)
+
+
+def _offer(item: Any, results: Queue) -> None:
+    parent = multiprocessing.parent_process()
+    while True:
+        try:
+            return results.put(item, timeout=1.0)
+        except queue.Full:
+            if parent is None or not parent.is_alive():
+                results.cancel_join_thread()  # nobody is left to take what is on its way
+                sys.exit(1)
+
+
+def _put(results: Queue, batch: Any) -> bool:
+    """Hand a batch over as soon as there is room; False when whoever asked for it has died and nobody will take it."""
+    while True:
+        try:
+            results.put(batch, timeout=5.0)
+        except queue.Full:
+            parent = multiprocessing.parent_process()
+            if parent is None or not parent.is_alive():
+                results.cancel_join_thread()  # what is in the pipe would be waited for
+                return False
+        else:
+            return True
 
 
 def _take(process: multiprocessing.process.BaseProcess, results: Queue) -> Any:
