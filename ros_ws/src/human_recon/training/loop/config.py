@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def setting(default: Any, meaning: str) -> Any:
+    """A field that the command line offers."""
+    return field(default=default, metadata={"help": meaning})
 
 
 @dataclass(frozen=True)
@@ -13,12 +19,12 @@ class OptimizerConfig:
     (Zhai et al., "Scaling Vision Transformers", CVPR 2022, section 3.5).
     """
 
-    rate: float = 2e-3  # on the plateau
-    weight_decay: float = 0.02
-    warmup: int = 300  # steps
-    decay: float = 0.25  # share of the steps at the end over which the rate falls to 0
-    clip: float = 2.0  # largest norm of the gradient
-    ema: float = 0.998  # of the averaged weights, which are those that are evaluated and shipped
+    rate: float = setting(2e-3, "on the plateau")
+    weight_decay: float = setting(0.02, "of matrices and kernels; biases and normalisation have none")
+    warmup: int = setting(300, "steps")
+    decay: float = setting(0.25, "share of the steps at the end over which the rate falls to 0")
+    clip: float = setting(2.0, "largest norm of the gradient")
+    ema: float = setting(0.998, "of the averaged weights, which are those that are evaluated and shipped")
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of ``step``, counted from 0, of a training of ``steps``."""
@@ -26,23 +32,39 @@ class OptimizerConfig:
         fall = (steps - step) / max(self.decay * steps, 1.0)
         return self.rate * min(1.0, rise, fall)
 
+    def plateau_end(self, steps: int) -> int:
+        """The last step after which a training of ``steps`` can still be prolonged."""
+        return int(steps - self.decay * steps)
+
 
 @dataclass(frozen=True)
 class LoopConfig:
     """One training run."""
 
-    steps: int = 20_000
-    batches_per_step: int = 1  # batches of the stream in one step, shared by the processes of a distributed run
-    uses: int = 2  # of each batch, one after the other; every second time mirrored
-    seed: int = 1
+    steps: int = setting(20_000, "of the optimiser")
+    batches_per_step: int = setting(1, "of the stream, shared by the processes of a distributed run")
+    uses: int = setting(2, "of each batch, in successive steps; every second time mirrored")
+    seed: int = setting(1, "of the first weights and of what the loss draws; the data have their own, stream.seed")
     optimizer: OptimizerConfig = OptimizerConfig()
-    bfloat16: bool = True  # activations and gradients; weights stay float32
-    workers: int = 1  # processes that make data, per training process
-    save_every: int = 500  # steps
-    evaluate_every: int = 2000  # steps
-    log_every: int = 50  # steps
+    bfloat16: bool = setting(True, "activations and gradients; weights stay float32")
+    workers: int = setting(1, "processes that make data, per training process")
+    save_every: int = setting(500, "steps")
+    evaluate_every: int = setting(2000, "steps")
+    log_every: int = setting(50, "steps")
 
     def __post_init__(self) -> None:
         numbers = (self.steps, self.batches_per_step, self.uses, self.save_every, self.evaluate_every, self.log_every)
         if min(numbers) < 1:
             raise ValueError(f"steps, batches_per_step, uses and the *_every must be at least 1, got {numbers}")
+        if self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
+
+
+# What a run may change when it goes on: how long it lasts, and what has no influence on the weights.
+FREE = frozenset(
+    {
+        *(f"loop.{name}" for name in ("steps", "workers", "save_every", "evaluate_every", "log_every")),
+        "task.validation",
+        "task.stream.renderer",
+    }
+)
