@@ -204,20 +204,6 @@ def _offer(item: Any, results: Queue) -> None:
                 sys.exit(1)
 
 
-def _put(results: Queue, batch: Any) -> bool:
-    """Hand a batch over as soon as there is room; False when whoever asked for it has died and nobody will take it."""
-    while True:
-        try:
-            results.put(batch, timeout=5.0)
-        except queue.Full:
-            parent = multiprocessing.parent_process()
-            if parent is None or not parent.is_alive():
-                results.cancel_join_thread()  # what is in the pipe would be waited for
-                return False
-        else:
-            return True
-
-
 def _take(process: multiprocessing.process.BaseProcess, results: Queue) -> Any:
     while True:
         try:
@@ -334,7 +320,7 @@ def _crop(
 
 
 def _false_crop(sample: Sample, view: int, rng: np.random.Generator, size: int) -> list[dict[str, np.ndarray]]:
-    """A crop around something that is nobody, prompted with what lies within 0.2 to 0.7 m of it; none when all is air."""
+    """A crop around something that is nobody, prompted with what lies 0.2 to 0.7 m around it; none when all is air."""
     rendering, intrinsics = sample.rendering, sample.view.intrinsics
     things = (rendering.object >= FIRST_THING) & (sample.depth > 0.4)
     rows, columns = np.nonzero(things)

@@ -55,7 +55,8 @@ def draw_progress(folder: Path) -> Path:
     from matplotlib.figure import Figure  # takes a second, and no other part of a training needs it
 
     curves = read_log(folder / "log.jsonl")
-    names = sorted(curves, key=lambda name: not name.startswith(PREFIX))  # stable: the log's own order otherwise
+    names = sorted(curves, key=lambda name: (name == "steps_per_second") - name.startswith(PREFIX))
+    last = max((curve.steps[-1] for curve in curves.values()), default=1)
     rows = math.ceil(max(len(names), 1) / _COLUMNS)
     figure = Figure(figsize=(3.6 * _COLUMNS, 2.4 * rows), layout="constrained")
     for place, name in enumerate(names):
@@ -71,18 +72,20 @@ def draw_progress(folder: Path) -> Path:
             axes.plot(steps, smoothed(values), color=_BLUE, linewidth=1.5)
             if values.min() > 0 and values.max() > 5 * values.min():
                 axes.set_yscale("log")
+                axes.yaxis.set_minor_formatter("{x:.2g}")
+                axes.yaxis.set_major_formatter("{x:.2g}")
         axes.set_title(name, loc="left", fontsize=9)
         axes.grid(color="#e3e6ea", linewidth=0.8)
-        axes.tick_params(labelsize=7, colors=_GREY)
+        axes.tick_params(which="both", labelsize=7, colors=_GREY)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.02 * last)
     part, path = folder / "plots.part.png", folder / "plots.png"
     figure.savefig(part, dpi=100)
     os.replace(part, path)
     return path
 
 
-def smoothed(values: np.ndarray, reach: int = 4) -> np.ndarray:
+def smoothed(values: np.ndarray, reach: int = 2) -> np.ndarray:
     """Mean over each value and up to ``reach`` neighbours on either side, as many before as after."""
     last = len(values) - 1
     reaches = [min(reach, i, last - i) for i in range(len(values))]
