@@ -19,7 +19,7 @@ SOURCES = sorted((PACKAGE_ROOT / "human_recon").rglob("*.py"))
 # Import name -> name in requirements/*.txt, where they differ.
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
 # Imported where needed only (inside functions, or by the torch layer that nothing online imports); not run-time needs.
-OPTIONAL = {"torch", "plyfile", "cupy"}
+OPTIONAL = {"torch", "plyfile", "cupy", "onnx", "openvino", "tensorrt"}
 # Part of every ROS 2, or used only when importable: cv_bridge and the like are not in the wheels.
 ROS_OPTIONAL = {"cv_bridge", "message_filters", "tf2_ros", "hri_msgs", "ament_index_python"}
 # Never imported, but rclpy's lifecycle node offers its services in these types.
