@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from human_recon.body.model import BodyModel, default_body_model
 from human_recon.body.parts import face_parts
 from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
+from human_recon.evaluation.rest_surface import table_path
 from human_recon.ground_truth import TrueFrame, TruePerson
 from human_recon.people import People, Person
 from tests.synthetic_scene import CAMERA, render, standing
@@ -69,6 +71,13 @@ def found(body: BodyModel, person: TruePerson, shift: Sequence[float] = (0, 0, 0
         roi=person.roi,
         residual=0.01,
     )
+
+
+def no_distances(body: BodyModel, folder: Path) -> None:
+    """Put a table of geodesic distances that are all 0 where the real one, which takes time, would be kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (body.vertex_count, body.vertex_count)
+    np.lib.format.open_memmap(table_path(body, folder), mode="w+", dtype=np.uint16, shape=shape).flush()
 
 
 def hidden(person: TruePerson, visibility: float) -> TruePerson:

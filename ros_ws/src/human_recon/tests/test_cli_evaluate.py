@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+import cv2
+import numpy as np
 import pytest
 
 import human_recon.io
@@ -19,13 +21,30 @@ from human_recon.cli import evaluate as command
 from human_recon.cli.errors import CommandError
 from human_recon.cli.main import main
 from human_recon.cli.settings import flat, with_settings
+from human_recon.evaluation import figures
 from human_recon.evaluation.compare import compare, differences, format_table
 from human_recon.evaluation.environment import describe_environment
 from human_recon.evaluation.files import read_metrics
 from human_recon.ground_truth import TrueFrame
 from human_recon.io.errors import InputError
 from human_recon.pipeline import PipelineConfig
-from tests.evaluation_support import FakePipeline, found, true_frame
+from tests.evaluation_support import FakePipeline, found, no_distances, true_frame
+
+PICTURE = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def distances(body: BodyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    no_distances(body, folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, distances: Path) -> None:
+    """No half a minute for geodesic distances, no seconds for figures: other tests have these."""
+    monkeypatch.setenv("HUMAN_RECON_CACHE", str(distances))
+    monkeypatch.setattr(figures, "draw_figures", lambda named: {f"of_{len(named)}": PICTURE})
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +166,48 @@ def test_a_source_without_truth_is_an_error_and_leaves_nothing(bag, tmp_path, ca
     empty.mkdir()
     assert "no frame with truth" in refused(capsys, str(empty), "-o", str(tmp_path / "o"))
     assert not (tmp_path / "o").exists()
+
+
+def test_figures_go_where_they_are_asked_for(bag, tmp_path, capsys):
+    out, plots = tmp_path / "out", tmp_path / "plots"
+    plots.mkdir()
+    (plots / "mine.txt").write_text("kept")
+    assert main(["evaluate", str(bag), "-o", str(out), "--no-report", "--plots", str(plots)]) == 0
+    assert {path.name for path in plots.iterdir()} == {"mine.txt", "of_1.png"}
+    assert (plots / "of_1.png").read_bytes() == PICTURE
+    assert main(["evaluate", "--compare", str(out), str(out), "--plots", str(plots)]) == 0
+    assert (plots / "of_2.png").exists()
+    text = refused(capsys, str(bag), "-o", str(out), "--plots", str(plots / "mine.txt"))
+    assert "is no directory" in text
+
+
+def test_a_pipeline_that_fails_on_one_frame_loses_that_frame_only(bag, tmp_path, capsys, monkeypatch):
+    process = command._fake.process
+
+    def sometimes(frame):
+        if frame.stamp_ns == 200_000_000:
+            raise RuntimeError("engine\n<went> away")
+        return process(frame)
+
+    monkeypatch.setattr(command._fake, "process", sometimes)
+    out = tmp_path / "out"
+    assert main(["evaluate", str(bag), "-o", str(out)]) == 0
+    results = read_metrics(out)["results"]
+    assert results["frames"] == 4 and results["metrics"]["failed_frames"]["value"] == 1
+    assert results["metrics"]["recall"]["value"] == 37.5  # 3 of 8
+    assert results["failures"]["first"] == [{"sequence": 0, "frame": 2, "error": "RuntimeError: engine <went> away"}]
+    assert "failed on 1 of 4 frames" in capsys.readouterr().err
+    assert "RuntimeError: engine &lt;went&gt; away" in (out / "report.html").read_text()
+
+
+def test_a_pipeline_that_always_fails_is_an_error(bag, tmp_path, capsys, monkeypatch):
+    def never(frame):
+        raise RuntimeError("no engine")
+
+    monkeypatch.setattr(command._fake, "process", never)
+    text = refused(capsys, str(bag), "-o", str(tmp_path / "out"))
+    assert "failed on every frame" in text and "RuntimeError: no engine" in text
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failure_keeps_the_earlier_result(bag, tmp_path, monkeypatch):
@@ -320,7 +381,8 @@ def test_a_recorded_bag_through_the_real_pipeline_in_a_worker_process(body, tmp_
         writer.write(frame.frame)
         writer.write_truth(frame, body)
     out = tmp_path / "out"
-    quick = ["--set", "fitter.headings=2", "--set", "fitter.finalists=1"]  # the person is seen from the front
+    # The person is seen from the front.
+    quick = ["--set", "perception=geometric", "--set", "fitter.headings=2", "--set", "fitter.finalists=1"]
     assert main(["evaluate", str(bag), "-o", str(out), "--independent", "--workers", "2", "--worst", "1", *quick]) == 0
     content = read_metrics(out)
     metrics = content["results"]["metrics"]

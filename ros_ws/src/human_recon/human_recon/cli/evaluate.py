@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="?",
         metavar="SOURCE",
-        help="rosbag2 with /ground_truth/people, or a benchmark: single, multi, crowd, sequence, scans (./NAME: a bag)",
+        help="rosbag2 with /ground_truth/people, or a benchmark: single, multi, crowd, sequence, scans, empty "
+        "(./NAME: a bag)",
     )
     parser.add_argument("-o", "--out", type=Path, help="directory for metrics.json, records.jsonl and report.html")
     parser.add_argument("--limit", type=_positive, metavar="N", help="stop after N frames")
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="recorded motion for benchmarks ($HUMAN_RECON_DATA)")
     parser.add_argument("--body", type=Path, help="body model, SMPL's .npz or .pkl; default: the open adult body")
     parser.add_argument("--no-report", action="store_true", help="write no report.html")
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="also write the figures as PNG; with --compare: both in one"
+    )
     measure = parser.add_argument_group("measuring")
     measure.add_argument(
         "--gate", type=float, default=0.5, metavar="M", help="a person farther is another (default: 0.5)"
@@ -66,15 +70,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    _check_plots(args.plots)
     if args.compare is not None:
         if args.source is not None or args.out is not None:
             raise CommandError("--compare takes two results and nothing else: leave SOURCE and --out out")
-        return _compare(args.compare[0], args.compare[1], args.force)
+        return _compare(args.compare[0], args.compare[1], args.force, args.plots)
     if args.source is None:
         raise CommandError("SOURCE is missing: give a bag or a benchmark's name, or --compare A.json B.json")
     if args.out is None:
         raise CommandError("-o OUT is missing: give a directory for the results")
     return _evaluate(args)
+
+
+def _check_plots(folder: Path | None) -> None:
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise CommandError(f"--plots {folder}: is no directory")
 
 
 # ---------------------------------------------------------------- evaluating
@@ -104,10 +114,23 @@ def _evaluate(args: argparse.Namespace) -> int:
             evaluation = _measured(args, config, options, source, records)
         if not evaluation.summary["frames"]:
             raise CommandError(f"{args.source}: holds no frame with truth; is /ground_truth/people recorded?")
+        failures = evaluation.summary["failures"]
+        if failures["frames"] == evaluation.summary["frames"]:
+            raise CommandError(f"the pipeline failed on every frame; on the first: {failures['first'][0]['error']}")
         content = _content(args, config, options, source, evaluation, time.monotonic() - start)
-        _write(folder, content, evaluation, report=not args.no_report)
+        drawn = args.plots is not None or not args.no_report
+        pictures = _draw((content["pipeline"]["name"], content)) if drawn else {}
+        _write(folder, content, evaluation, None if args.no_report else pictures)
+    if failures["frames"]:
+        print(
+            f"warning: the pipeline failed on {failures['frames']} of {content['results']['frames']} frames, where "
+            f"everybody counts as missed; the first: {failures['first'][0]['error']}",
+            file=sys.stderr,
+        )
     for line in _lines(content):
         print(line)
+    if args.plots is not None:
+        _write_plots(args.plots, pictures)
     print(f"results in {args.out}, {time.monotonic() - start:.1f} s in all")
     return 0
 
@@ -116,13 +139,14 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
     from human_recon.evaluation.evaluate import EvaluationOptions
     from human_recon.evaluation.matching import MatchingConfig
     from human_recon.evaluation.measuring import MeasuringConfig
+    from human_recon.simulation.assets import cache_folder
 
     try:
         matching = MatchingConfig(gate=args.gate, least_visibility=args.min_visibility)
     except ValueError as error:
         raise CommandError(f"--gate or --min-visibility: {error}") from None
     surface = args.surface or args.source == "scans"  # whose figures elsewhere are V2V and V2S
-    return EvaluationOptions(MeasuringConfig(matching, surface=surface), worst=args.worst)
+    return EvaluationOptions(MeasuringConfig(matching, surface=surface), worst=args.worst, cache=cache_folder())
 
 
 def _open(args: argparse.Namespace) -> _Source:
@@ -201,6 +225,7 @@ def _measured(
     from human_recon.evaluation.evaluate import evaluate_independent, evaluate_sequences
     from human_recon.evaluation.records import to_line
 
+    _prepare_geodesics(args.body, options)
     print(f"evaluating on {args.source} (the first run on a machine compiles for about a minute)", file=sys.stderr)
     progress = Progress("frames", source.frames)
     done = 0
@@ -218,6 +243,22 @@ def _measured(
         return evaluate_independent(_alone(source.sequences), make, args.workers, options, keep)
     except BrokenProcessPool:
         raise CommandError("a worker process died, perhaps for lack of memory; try fewer --workers") from None
+    finally:
+        progress.close()
+
+
+def _prepare_geodesics(body: Path | None, options: EvaluationOptions) -> None:
+    """Make the table of distances now, with a word about it, and not in every worker."""
+    from human_recon.body.model import default_body_model, load_body_model
+    from human_recon.evaluation.rest_surface import load_distances, table_path
+
+    model = load_body_model(body) if body is not None else default_body_model()
+    if options.cache is None or table_path(model, options.cache).exists():
+        return
+    print("computing distances along the body's surface, once", file=sys.stderr)
+    progress = Progress("rows", None)
+    try:
+        load_distances(model, options.cache, lambda done, _: progress.step(done))
     finally:
         progress.close()
 
@@ -251,7 +292,7 @@ def _content(
         {
             "source": source.description,
             "pipeline": {
-                "name": "geometric",
+                "name": config.perception if config.fit else f"{config.perception}, no fit",
                 "body_model": evaluation.body.name,
                 "settings": settings,
             },
@@ -266,19 +307,40 @@ def _content(
     )
 
 
-def _write(folder: Path, content: dict[str, Any], evaluation: Evaluation, report: bool) -> None:
+def _write(folder: Path, content: dict[str, Any], evaluation: Evaluation, pictures: dict[str, bytes] | None) -> None:
     from human_recon.evaluation.files import METRICS_FILE, RECORDS_FILE, REPORT_FILE, write_metrics
 
-    if report:
+    if pictures is not None:
         from human_recon.evaluation.report import write_report
 
-        write_report(folder / REPORT_FILE, content, folder / RECORDS_FILE, evaluation.worst, evaluation.body.faces)
+        records = folder / RECORDS_FILE
+        write_report(folder / REPORT_FILE, content, records, evaluation.worst, evaluation.body.faces, pictures)
     write_metrics(folder / METRICS_FILE, content)
 
 
+def _draw(*named: tuple[str, dict[str, Any]]) -> dict[str, bytes]:
+    from human_recon.evaluation.figures import draw_figures
+
+    print("drawing figures", file=sys.stderr)
+    return draw_figures([(name, content["results"]) for name, content in named])
+
+
+def _write_plots(folder: Path, pictures: dict[str, bytes]) -> None:
+    from human_recon.evaluation.figures import write_figures
+
+    try:
+        write_figures(folder, pictures)
+    except OSError as error:
+        raise CommandError(f"cannot write --plots {folder}: {error.strerror or error}") from None
+    print(f"{len(pictures)} figures in {folder}")
+
+
 _PRINTED = (
-    "precision", "recall", "mpjpe", "root_mpjpe", "pa_mpjpe", "pve", "pck_all", "itop_map_all", "depth_order",
-    "collisions", "foreground_iou", "mota", "idf1", "hota", "latency_median", "latency_p95",
+    "precision", "recall", "f1_clear", "false_per_100_empty", "confidence_ece", "mpjpe", "root_mpjpe", "pa_mpjpe",
+    "pve", "within_1_sigma", "pck_all", "itop_map_all", "depth_order", "collisions", "foreground_iou",
+    "mask_iou_matched", "mask_iou_all", "part_accuracy", "correspondence", "network_part_accuracy",
+    "network_correspondence", "network_correspondence_geodesic", "network_left_right_confusion", "network_front_back_confusion", "mota", "idf1",
+    "hota", "latency_median", "latency_p95",
 )  # fmt: skip
 
 
@@ -292,13 +354,13 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
         if entry is not None:
             value = "-" if entry["value"] is None else f"{entry['value']:.1f}"
             spread = f"  (95 %: {entry['ci95'][0]:.1f} to {entry['ci95'][1]:.1f})" if "ci95" in entry else ""
-            yield f"  {BY_NAME[name].title:<28} {value:>8} {entry['unit']}{spread}"
+            yield f"  {BY_NAME[name].title:<38} {value:>8} {entry['unit']}{spread}"
 
 
 # ---------------------------------------------------------------- comparing
 
 
-def _compare(first: Path, second: Path, force: bool) -> int:
+def _compare(first: Path, second: Path, force: bool, plots: Path | None) -> int:
     from human_recon.evaluation.compare import compare, differences, format_table, times_are_comparable
     from human_recon.evaluation.files import read_metrics
 
@@ -312,6 +374,8 @@ def _compare(first: Path, second: Path, force: bool) -> int:
         print("note: other machines, or other numbers of processes: latencies are not comparable", file=sys.stderr)
     for line in format_table(compare(a, b), _name(first), _name(second)):
         print(line)
+    if plots is not None:
+        _write_plots(plots, _draw((_name(first), a), (_name(second), b)))
     return 0
 
 

@@ -32,6 +32,7 @@ _POSE = "Pose and surface of people found"
 _JOINTS = "Rates of joints"
 _TOGETHER = "People together"
 _PIXELS = "Pixels"
+_NETWORK = "Pixels, by the network's own word"
 _TRACKS = "Identity over time"
 _MOTION = "Motion"
 _TIME = "Time"
@@ -40,7 +41,16 @@ METRICS: tuple[Metric, ...] = (
     _m("precision", _PEOPLE, "Precision", "%", "higher", "predictions that are of somebody; of hidden people: ignored"),
     _m("recall", _PEOPLE, "Recall", "%", "higher", "people in view who were found"),
     _m("f1", _PEOPLE, "F1", "%", "higher", "harmonic mean of precision and recall"),
+    _m("precision_clear", _PEOPLE, "Precision, 40 % seen", "%", "higher", "of predictions of them or of nobody"),
+    _m("recall_clear", _PEOPLE, "Recall, 40 % seen", "%", "higher", "people of whom at least 40 % is seen"),
+    _m("f1_clear", _PEOPLE, "F1, 40 % seen", "%", "higher", "found, missed of them; false: all predictions of nobody"),
     _m("false_per_frame", _PEOPLE, "False people per frame", "", "lower", "predictions of nobody"),
+    _m("false_per_100_empty", _PEOPLE, "False people, empty scenes", "per 100 frames", "lower",
+       "predictions in frames in front of whose camera nobody is"),
+    _m("confidence_ece", _PEOPLE, "Calibration error of the confidence", "%", "lower",
+       "ECE: mean gap between confidence and share of right predictions, in ten bins"),
+    _m("confidence_brier", _PEOPLE, "Brier score of the confidence", "", "lower", "mean squared error; 0.25: a coin"),
+    _m("failed_frames", _PEOPLE, "Frames on which the pipeline failed", "", "lower", "everybody in them is missed"),
     _m("mpjpe", _POSE, "MPJPE", "mm", "lower", "mean error of the 24 joints in the camera frame"),
     _m("mpjpe_median", _POSE, "MPJPE, median person", "mm", "lower", "median over people of the same"),
     _m("mpjpe_visible", _POSE, "MPJPE, joints in view", "mm", "lower", "joints around which the camera sees the body"),
@@ -59,6 +69,9 @@ METRICS: tuple[Metric, ...] = (
     _m("scan_to_reconstruction_v2s", _POSE, "V2S from truth", "mm", "lower", "nearest point of the fitted surface"),
     _m("sigma_coverage", _POSE, "Joints within the 90 % sphere", "%", "neither",
        "errors at most 2.5 predicted standard deviations: 90 % when these are right"),
+    _m("within_1_sigma", _POSE, "Coordinates within 1 sigma", "%", "neither", "68.3 % of a normal distribution"),
+    _m("within_2_sigma", _POSE, "Coordinates within 2 sigma", "%", "neither", "95.4 %"),
+    _m("within_3_sigma", _POSE, "Coordinates within 3 sigma", "%", "neither", "99.7 %"),
     _m("pck_matched", _JOINTS, "3DPCK 150 mm, matched", "%", "higher", "root-relative joints within 150 mm"),
     _m("pck_all", _JOINTS, "3DPCK 150 mm, all", "%", "higher", "the same; joints of missed people are wrong"),
     _m("pck_auc_matched", _JOINTS, "3DPCK AUC, matched", "%", "higher", "mean of 3DPCK over 0 to 150 mm"),
@@ -79,9 +92,27 @@ METRICS: tuple[Metric, ...] = (
     _m("part_accuracy_mean", _PIXELS, "Body part accuracy, mean of parts", "%", "higher", "the same, each part alike"),
     _m("correspondence", _PIXELS, "Correspondence error", "mm", "lower",
        "measured points: place on the fitted against place on the true surface, in the T pose"),
+    _m("correspondence_geodesic", _PIXELS, "Correspondence error, geodesic", "mm", "lower", "along the surface"),
     _m("correspondence_worst", _PIXELS, "Correspondence error, worst", "mm", "lower", "largest mean of one person"),
     _m("left_right_confusion", _PIXELS, "Left/right confusion", "%", "lower", "points put on the body's other side"),
     _m("front_back_confusion", _PIXELS, "Front/back confusion", "%", "lower", "points put on the body's other face"),
+    _m("network_part_accuracy", _NETWORK, "Body part accuracy, network", "%", "higher",
+       "pixels of people found to which the network itself gives the right part"),
+    _m("network_part_accuracy_mean", _NETWORK, "Body part accuracy, network, mean of parts", "%", "higher",
+       "the same, each part alike"),
+    _m("network_part_accuracy_all", _NETWORK, "Body part accuracy, network, all", "%", "higher",
+       "the same, of everybody in view; who is missed has no part"),
+    _m("network_correspondence", _NETWORK, "Correspondence error, network", "mm", "lower",
+       "pixels of people found: vertex said against vertex seen, straight, in the T pose"),
+    _m("network_correspondence_geodesic", _NETWORK, "Correspondence error, network, geodesic", "mm", "lower",
+       "the same along the surface"),
+    _m("network_correspondence_worst", _NETWORK, "Correspondence error, network, worst", "mm", "lower",
+       "largest mean of one person, straight"),
+    _m("network_placed", _NETWORK, "Pixels with a place", "%", "higher", "of people found; the others are in no error"),
+    _m("network_left_right_confusion", _NETWORK, "Left/right confusion, network", "%", "lower",
+       "pixels put on the body's other side"),
+    _m("network_front_back_confusion", _NETWORK, "Front/back confusion, network", "%", "lower",
+       "pixels put on the body's other face"),
     _m("hota", _TRACKS, "HOTA", "%", "higher", "detection and association, over 19 thresholds"),
     _m("deta", _TRACKS, "DetA", "%", "higher", "HOTA's detection accuracy"),
     _m("assa", _TRACKS, "AssA", "%", "higher", "HOTA's association accuracy"),
@@ -102,5 +133,5 @@ BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 # What breakdowns show.
 BREAKDOWN: tuple[str, ...] = (
     "recall", "precision", "mpjpe", "root_mpjpe", "pa_mpjpe", "pve", "pck_matched", "pck_all", "itop_map_all",
-    "mask_iou_all", "correspondence",
+    "mask_iou_all", "correspondence", "network_part_accuracy", "network_correspondence",
 )  # fmt: skip

@@ -1,8 +1,8 @@
 """A pipeline against frames whose truth is known.
 
 Frames stream through: images and meshes are dropped as soon as they are measured, except of the few worst frames. What
-grows with the input are numbers, some 500 bytes per person and frame. A frame on which the pipeline raises counts as one
-in which nobody was found, and the summary says so; the evaluation goes on.
+grows with the input are numbers, some 500 bytes per person and frame. A frame on which the pipeline raises counts as
+one in which nobody was found, and the summary says so; the evaluation goes on.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def evaluate_sequences(
 
 
 def rest_surface(body: BodyModel, options: EvaluationOptions) -> RestSurface:
-    """The ruler of correspondences; reads the table of geodesic distances, or makes it, in half a minute."""
+    """The ruler of correspondences; reads the table of geodesic distances, or makes it first."""
     return RestSurface.of(body, load_distances(body, options.cache) if options.cache is not None else None)
 
 
@@ -114,15 +114,13 @@ def evaluate_independent(
     ``functools.partial`` of one.
     """
     options = options or EvaluationOptions()
+    collected = _Collected(make_pipeline().body, options, on_record)  # what cannot be made is an error of this process
     context = multiprocessing.get_context("spawn")  # forked numba threads hang
     with ProcessPoolExecutor(workers, context, _start_worker, (make_pipeline, options)) as pool:
-        collected: _Collected | None = None
         # A few frames ahead of the slowest one: enough to keep all busy, few enough for any memory.
         for true, people, record in _in_order(pool, frames, ahead=3 * workers):
-            if collected is None:
-                collected = _Collected(make_pipeline().body, options, on_record)
             collected.add(true, people, record)
-    return (collected or _Collected(make_pipeline().body, options, on_record)).finish()
+    return collected.finish()
 
 
 def _in_order(

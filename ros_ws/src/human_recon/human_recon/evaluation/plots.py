@@ -32,22 +32,32 @@ _STYLE = {
 
 def to_svg(draw: Callable[[Axes], None], width: float = 5.2, height: float = 3.1) -> bytes:
     """The figure that ``draw`` makes on empty axes, ``width`` x ``height`` inches."""
-    return _saved(draw, width, height, "svg", metadata={"Date": None})
+    return figure_to_svg(lambda figure: draw(figure.add_subplot()), width, height)
 
 
 def to_png(draw: Callable[[Axes], None], width: float = 5.2, height: float = 3.1) -> bytes:
     """The same as pixels, 110 per inch."""
+    return figure_to_png(lambda figure: draw(figure.add_subplot()), width, height)
+
+
+def figure_to_svg(draw: Callable[[Figure], None], width: float, height: float) -> bytes:
+    """What ``draw`` makes of an empty figure of ``width`` x ``height`` inches."""
+    return _saved(draw, width, height, "svg", metadata={"Date": None})
+
+
+def figure_to_png(draw: Callable[[Figure], None], width: float, height: float) -> bytes:
+    """The same as pixels, 110 per inch."""
     return _saved(draw, width, height, "png", dpi=110)
 
 
-def _saved(draw: Callable[[Axes], None], width: float, height: float, kind: str, **options: Any) -> bytes:
+def _saved(draw: Callable[[Figure], None], width: float, height: float, kind: str, **options: Any) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
         # Without pyplot: no global figures, no window system.
         figure: Figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.add_subplot())
+        draw(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, **options)
     return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,12 +55,19 @@ def write_report(
     records: Path,  # records.jsonl
     worst: Sequence[WorstFrame],
     faces: np.ndarray,  # [F, 3] of the body model
+    pictures: Mapping[str, bytes] | None = None,  # PNG files of figures.draw_figures
 ) -> None:
     """Write the report to ``path``, atomically."""
-    write_bytes(path, render_report(content, records, worst, faces).encode())
+    write_bytes(path, render_report(content, records, worst, faces, pictures).encode())
 
 
-def render_report(content: dict[str, Any], records: Path, worst: Sequence[WorstFrame], faces: np.ndarray) -> str:
+def render_report(
+    content: dict[str, Any],
+    records: Path,
+    worst: Sequence[WorstFrame],
+    faces: np.ndarray,
+    pictures: Mapping[str, bytes] | None = None,
+) -> str:
     """The report as HTML."""
     results = content["results"]
     name = escape(str(content["source"].get("name", "evaluation")))
@@ -70,8 +77,10 @@ def render_report(content: dict[str, Any], records: Path, worst: Sequence[WorstF
         f"in view; people seen less than {100 * content['options']['matching.least_visibility']:.0f} % need not be "
         "found. A person and a prediction belong together up to "
         f"{content['options']['matching.gate']:g} m. Errors are of people found; read them beside the recall.</p>",
+        *_failures(results),
         _tiles(results["metrics"]),
         *_plots(results),
+        *_figures(pictures or {}),
         *_tracks(results, records),
         "<h2>All metrics</h2>",
         _metric_table(results["metrics"]),
@@ -89,9 +98,40 @@ def render_report(content: dict[str, Any], records: Path, worst: Sequence[WorstF
     )
 
 
+def _failures(results: dict[str, Any]) -> Iterator[str]:
+    failures = results.get("failures", {"frames": 0})
+    if failures["frames"]:
+        lines = "\n".join(f"sequence {f['sequence']}, frame {f['frame']}: {f['error']}" for f in failures["first"])
+        yield (
+            f'<div class="card"><b>The pipeline failed on {failures["frames"]} of {results["frames"]} frames.</b> '
+            f"Everybody in them counts as missed. The first:<pre>{escape(lines)}</pre></div>"
+        )
+
+
 _TILES = (
-    "recall", "precision", "mpjpe", "root_mpjpe", "pa_mpjpe", "pve", "pck_all", "itop_map_all", "hota", "latency_median"
+    "recall", "precision", "f1_clear", "false_per_100_empty", "mask_iou_all", "foreground_iou",
+    "network_part_accuracy", "network_correspondence", "mpjpe", "root_mpjpe", "pa_mpjpe", "pve", "pck_all",
+    "itop_map_all", "hota", "latency_median",
 )  # fmt: skip
+
+
+_FIGURES = {
+    "against_distance": "Against distance",
+    "against_visibility": "Against visibility",
+    "against_people": "Against the number of people",
+    "against_yaw": "Against the side from which people are seen",
+    "calibration": "Calibration",
+    "correspondence": "Correspondence",
+    "parts": "Body parts",
+}
+
+
+def _figures(pictures: Mapping[str, bytes]) -> Iterator[str]:
+    for name, data in pictures.items():
+        title = _FIGURES.get(name, name)
+        source = base64.b64encode(data).decode()
+        yield f"<h2>{escape(title)}</h2>"
+        yield f'<div class="card wide"><img alt="{escape(title)}" src="data:image/png;base64,{source}"></div>'
 
 
 def _tiles(metrics: dict[str, Any]) -> str:

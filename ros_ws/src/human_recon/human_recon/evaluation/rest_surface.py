@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +48,19 @@ class RestSurface:
         return None if self.distances is None else UNIT * self.distances[true, predicted].astype(np.float64)
 
 
+def table_path(body: BodyModel, folder: Path) -> Path:
+    """Where :func:`load_distances` keeps the table of this body."""
+    return folder / f"geodesics_{_fingerprint(body)}.npy"
+
+
 def load_distances(body: BodyModel, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> np.ndarray:
     """Geodesic distances between all vertices, [V, V] uint16 in UNITs, computed once and kept in ``folder``.
 
-    Computing takes half a minute and 95 MB for SMPL's 6,890 vertices; ``on_progress`` is told rows done and rows. What
-    lies in the folder is read as it is needed. A file that is damaged is made again. Without permission to write
-    there, the table stays in memory.
+    Computing takes some ten seconds on two cores, the file 95 MB, for SMPL's 6,890 vertices; ``on_progress`` is told
+    the rows done and their number. What lies in the folder is read as it is needed. A file that is damaged is made
+    again. Without permission to write there, the table stays in memory.
     """
-    path = folder / f"geodesics_{_fingerprint(body)}.npy"
+    path = table_path(body, folder)
     table = _read(path, len(body.v_template))
     if table is not None:
         return table
@@ -76,14 +83,19 @@ def compute_distances(body: BodyModel, on_progress: Callable[[int, int], None] |
     mirror = _exact_mirror(body)
     if mirror is not None:
         wanted = np.flatnonzero(wanted <= mirror)  # what the other half has is the same, mirrored
-    for first in range(0, len(wanted), _ROWS):
-        rows = wanted[first : first + _ROWS]
-        distances = np.minimum(np.rint(geodesics_from(corners, rows) / UNIT), np.iinfo(np.uint16).max)
-        table[rows] = distances
+
+    def fill(rows: np.ndarray) -> int:
+        table[rows] = np.minimum(np.rint(geodesics_from(corners, rows) / UNIT), np.iinfo(np.uint16).max)
         if mirror is not None:
             table[mirror[rows]] = table[rows][:, mirror]
-        if on_progress is not None:
-            on_progress(min(first + _ROWS, len(wanted)), len(wanted))
+        return len(rows)
+
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for count in pool.map(fill, np.array_split(wanted, max(1, len(wanted) // _ROWS))):
+            done += count
+            if on_progress is not None:
+                on_progress(done, len(wanted))
     blocks = [slice(first, first + 512) for first in range(0, size, 512)]  # a second table would be as large
     for k, rows in enumerate(blocks):
         for columns in blocks[k:]:
