@@ -19,6 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from human_recon.geometry import scene_rasterizer_cuda
+from human_recon.geometry.rasterizer import NEAR
 from human_recon.geometry.scene_rasterizer import MeshBatch, rasterize_scenes, surface_labels
 from human_recon.geometry.scene_rasterizer_cuda import (
     KERNELS,
@@ -27,9 +29,13 @@ from human_recon.geometry.scene_rasterizer_cuda import (
     label_on,
     rasterize_on,
     rasterize_scenes_cuda,
+    rasterize_scenes_on_gpu,
     surface_labels_cuda,
     to_device,
 )
+from human_recon.simulation.assets import Assets
+from human_recon.simulation.rendering import render
+from human_recon.simulation.world import World, WorldConfig
 from tests.scene_batches import BOX_CORNERS, BOX_FACES, crowd, joined, lattice, soup
 
 SIZE = (36, 48)
@@ -186,6 +192,71 @@ def test_equal_depth_goes_to_the_lower_face(device):
     assert set(np.unique(raster.face)) == {0, 1} and np.unique(raster.depth).tolist() == [2]
 
 
+def test_a_world_rasterised_on_a_device_is_that_of_the_cpu(device):
+    """Views of several scenes in one launch: every bit of every label, and of what the sensors measure."""
+    config = WorldConfig(size=(80, 60))
+    launches = []
+
+    def rasterize(batch):
+        launches.append(len(batch.cameras))
+        return rasterize_on(device, batch, True, NEAR)
+
+    there, here = World(config, Assets(), rasterize=rasterize), World(config, Assets())
+    shots = [shot for scene in range(4) for shot in there.shots(5, scene, 2)]
+    developed = there.develop(shots)
+    assert launches == [8]
+    assert sum(len(sample.visibility) > 0 for sample in developed) >= 4
+    for sample, expected in zip(developed, (s for scene in range(4) for s in here.samples(5, scene, 2)), strict=True):
+        np.testing.assert_array_equal(sample.depth, expected.depth)
+        np.testing.assert_array_equal(sample.visibility, expected.visibility)
+        alone = render(sample.scene, sample.view, here.body)
+        for name in ("depth", "object", "vertex", "part", "canonical", "normal", "material", "joints", "visibility"):
+            np.testing.assert_array_equal(getattr(sample.rendering, name), getattr(alone, name), err_msg=name)
+
+
+def test_views_rendered_together_are_of_one_size():
+    world = World(WorldConfig(size=None), Assets())
+    shots = [shot for scene in range(6) for shot in world.shots(1, scene, 2)]
+    with pytest.raises(ValueError, match="must be of one size"):
+        world.develop(shots)
+
+
+class TorchCpuDevice(CpuDevice):
+    """The same for arrays of torch."""
+
+    def full(self, shape, value, dtype):
+        import torch
+
+        return torch.from_numpy(super().full(shape, value, dtype))
+
+    def contiguous(self, array):
+        return array.contiguous()
+
+    def launch(self, kernel, blocks, threads, arguments):
+        super().launch(kernel, blocks, threads, tuple(x.numpy() if hasattr(x, "numpy") else x for x in arguments))
+
+
+def test_arrays_go_to_the_gpu_and_come_back(monkeypatch, library, body):
+    """Through torch, with a CPU in the place of the GPU."""
+    torch = pytest.importorskip("torch")
+    gpus = []
+
+    def upload(name, array, gpu):
+        gpus.append((name, gpu))
+        return torch.from_numpy(array)
+
+    monkeypatch.setattr(scene_rasterizer_cuda, "_why_not", lambda name: None if name == "torch" else "no cupy")
+    monkeypatch.setattr(scene_rasterizer_cuda, "_upload", upload)
+    monkeypatch.setattr(scene_rasterizer_cuda, "_device_of", lambda array: TorchCpuDevice(library, backwards=False))
+    batch = crowd(body, scenes=2, people=2, size=SIZE)
+    raster = rasterize_scenes_on_gpu(batch, gpu=3)
+    assert set(gpus) == {("torch", 3)}
+    assert len(gpus) == 5, "labels stay here"
+    for name, value in vars(rasterize_scenes(batch)).items():
+        np.testing.assert_array_equal(getattr(raster, name), value, err_msg=name)
+        assert type(getattr(raster, name)) is np.ndarray
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -245,3 +316,6 @@ def test_on_a_gpu(body, name):
                 array = getattr(mine, field)
                 host = array.get() if name == "cupy" else array.cpu().numpy()
                 assert (host != value).mean() < 1e-4, field
+    if name == gpu_libraries()[0]:
+        back = rasterize_scenes_on_gpu(batch)
+        assert (back.face != rasterize_scenes(batch).face).mean() < 1e-4

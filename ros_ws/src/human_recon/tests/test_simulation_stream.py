@@ -159,6 +159,41 @@ def test_people_of_one_image_come_together(crops: list[CropBatch]) -> None:
         assert len(set(batch.view.tolist())) < len(batch.view)
 
 
+def test_some_crops_show_what_is_nobody() -> None:
+    """As a detector that takes furniture for people would ask for: nothing of a person is true there."""
+    config = dataclasses.replace(CROPS.config, batch=40, false_crops=1.0)
+    batch = take(dataclasses.replace(CROPS, config=config), 1)[0]
+    false = np.flatnonzero(~batch.present)
+    images = len(np.unique(batch.view))
+    assert 0.6 * images <= len(false) <= images, "one of each image that shows a thing"
+    assert (np.bincount(batch.view[false]) <= 1).all()
+    assert not batch.mask[false].any()
+    for name in ("betas", "pose", "trans", "joints", "visibility"):
+        assert not getattr(batch, name)[false].any(), name
+    on_person, prompted = [], []
+    for k in false:
+        valid, prompt = batch.points[k, 3] > 0, batch.prompt[k]
+        assert 0.0 <= prompt.min() <= prompt.max() <= 1.0
+        prompted.append((prompt[valid] > 0.3).any())
+        on_person.append(prompt[valid & (batch.vertex[k] >= 0)].sum() / max(prompt[valid].sum(), 1e-6))
+        np.testing.assert_allclose(batch.rotation[k] @ batch.rotation[k].T, np.eye(3), atol=1e-5)
+        centred = np.linalg.norm(batch.points[k, :3, valid], axis=1).min()
+        assert centred < 1.1, "the window is around a thing that is seen"
+    assert np.mean(prompted) > 0.8
+    assert np.mean(on_person) < 0.1, "what it points at are things"
+    people = np.flatnonzero(batch.present)
+    assert batch.joints[people].any(axis=(1, 2)).all()
+    assert (batch.visibility[people] >= config.min_visibility).all()
+
+
+def test_crops_of_nobody_are_as_frequent_as_asked_for(crops: list[CropBatch]) -> None:
+    assert all(batch.present.all() for batch in crops)
+    config = dataclasses.replace(CROPS.config, batch=60, false_crops=0.3)
+    batch = take(dataclasses.replace(CROPS, config=config), 1)[0]
+    # of about 35 images; four standard deviations
+    assert 0 < (~batch.present).sum() < 0.65 * len(np.unique(batch.view))
+
+
 def test_a_prompt_points_at_the_person_but_is_not_the_mask() -> None:
     rng = np.random.default_rng(0)
     mask, others = np.zeros((240, 320), bool), np.zeros((240, 320), bool)
@@ -172,6 +207,15 @@ def test_a_prompt_points_at_the_person_but_is_not_the_mask() -> None:
         exact += np.array_equal(prompt > 0.5, mask)
     assert 0.6 < np.mean(overlap) < 0.97
     assert exact < 20
+
+
+def test_rendering_on_a_gpu_needs_one() -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    config = dataclasses.replace(FRAMES.config, renderer="cuda")
+    with pytest.raises(RuntimeError, match="rendering on a GPU is not possible here"):
+        take(dataclasses.replace(FRAMES, config=config), 1)
 
 
 def test_settings_that_make_no_stream_are_errors() -> None:

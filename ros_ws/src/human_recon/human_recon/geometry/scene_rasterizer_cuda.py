@@ -54,8 +54,20 @@ class Device(Protocol):
         """Start one of ``KERNELS`` with arrays (passed as pointers), int (32 bit) and float (64 bit)."""
 
 
-def to_device(batch: MeshBatch, library: str | None = None) -> MeshBatch:
-    """A checked copy of a batch of numpy arrays on the GPU, as arrays of ``library``: "cupy" or "torch".
+def rasterize_scenes_on_gpu(batch: MeshBatch, cull: bool = True, near: float = NEAR, gpu: int = 0) -> SceneRaster:
+    """:func:`human_recon.geometry.scene_rasterizer.rasterize_scenes` on a GPU; arrays of numpy go in and come back.
+
+    Raises:
+        ValueError: for batches that ``rasterize_scenes`` refuses.
+        RuntimeError: when there is no GPU, or no library for it; or when the kernels do not compile.
+    """
+    bare = replace(batch, body_vertex=None, part=None, canonical=None)
+    raster = rasterize_scenes_cuda(to_device(bare, gpu=gpu), cull, near)
+    return SceneRaster(**{name: _download(value) for name, value in vars(raster).items()})
+
+
+def to_device(batch: MeshBatch, library: str | None = None, gpu: int = 0) -> MeshBatch:
+    """A checked copy of a batch of numpy arrays on a GPU, as arrays of ``library``: "cupy" or "torch".
 
     By default cupy where it can be imported and finds a GPU, else torch.
 
@@ -75,7 +87,7 @@ def to_device(batch: MeshBatch, library: str | None = None) -> MeshBatch:
                 for field, dtype in _DTYPES.items()
                 if getattr(batch, field) is not None
             }
-            return replace(batch, **{field: _upload(name, array) for field, array in arrays.items()})
+            return replace(batch, **{field: _upload(name, array, gpu) for field, array in arrays.items()})
         reasons.append(reason)
     raise RuntimeError(f"rendering on a GPU is not possible here: {'; '.join(reasons)}")
 
@@ -196,14 +208,19 @@ def _why_not(library: str) -> str | None:
     return None if torch.cuda.is_available() else f"torch {torch.__version__} finds no GPU"
 
 
-def _upload(library: str, array: np.ndarray) -> Any:
+def _upload(library: str, array: np.ndarray, gpu: int) -> Any:
     if library == "cupy":
         import cupy
 
-        return cupy.asarray(array)
+        with cupy.cuda.Device(gpu):
+            return cupy.asarray(array)
     import torch
 
-    return torch.from_numpy(array).cuda()
+    return torch.from_numpy(array).cuda(gpu)
+
+
+def _download(array: Any) -> np.ndarray:
+    return array.get() if hasattr(array, "get") else array.cpu().numpy()
 
 
 def _device_of(array: Any) -> Device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,9 +18,9 @@ from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.geometry.rasterizer import NEAR
 from human_recon.geometry.rasterizer_kernels import fill_mesh
-from human_recon.geometry.scene_rasterizer import MeshBatch, rasterize_scenes
+from human_recon.geometry.scene_rasterizer import MeshBatch, SceneRaster, rasterize_scenes
 from human_recon.ground_truth import TrueFrame, TruePerson
-from human_recon.simulation.scene import Actor, Scene, Thing, View
+from human_recon.simulation.scene import Actor, Scene, View
 from human_recon.simulation.surface_lookup import SurfaceLookup, label_pixels
 
 FIRST_THING = 1000  # object indices: people from 0, things from here
@@ -47,16 +47,34 @@ class Rendering:
     visibility: np.ndarray  # [P] float32 in [0, 1], pixels seen over pixels of the whole silhouette
 
 
+Rasterize = Callable[[MeshBatch], SceneRaster]  # arrays of numpy in and out
+
+
 def render(scene: Scene, view: View, body: BodyModel) -> Rendering:
     """Render people and things; ``body`` is the model that the actors' parameters belong to."""
+    return render_views([(scene, view)], body)[0]
+
+
+def render_views(
+    shots: Sequence[tuple[Scene, View]], body: BodyModel, rasterize: Rasterize = rasterize_scenes
+) -> list[Rendering]:
+    """Render several scenes, or one from several sides, in images of one size, with one call of ``rasterize``."""
+    packed = [_pack(scene, view) for scene, view in shots]
+    rasters = _parted(rasterize(_joined([batch for batch, _, _ in packed])), [batch for batch, _, _ in packed])
+    return [_rendering(*shot, *pack, raster, body) for shot, pack, raster in zip(shots, packed, rasters, strict=True)]
+
+
+def _rendering(
+    scene: Scene,
+    view: View,
+    batch: MeshBatch,
+    materials: np.ndarray,
+    shown: list[int],
+    raster: SceneRaster,
+    body: BodyModel,
+) -> Rendering:
+    """What a raster shows; ``batch``, ``materials`` and ``shown`` as `_pack` gives them."""
     actors = scene.actors
-    rotation, translation = view.world_to_camera[:, :3], view.world_to_camera[:, 3]
-    joints = np.zeros((len(actors), 24, 3), np.float32)
-    if actors:
-        joints[:] = np.stack([actor.joints for actor in actors]) @ rotation.T + translation
-    shown = _possibly_seen(joints, view.intrinsics)
-    batch, materials = _pack([actors[p] for p in shown], shown, scene.things, view)
-    raster = rasterize_scenes(batch)
     labels = label_pixels(raster, batch, materials, _lookup_of(body))
     seen = raster.object[0]
     pixels = np.bincount(seen[labels.vertex >= 0], minlength=len(actors))
@@ -77,7 +95,7 @@ def render(scene: Scene, view: View, body: BodyModel) -> Rendering:
         normal=labels.normal,
         material=labels.material,
         states=tuple(camera_state(actor, view.world_to_camera, body) for actor in actors),
-        joints=joints,
+        joints=_joints(scene, view),
         visibility=visibility,
     )
 
@@ -158,13 +176,22 @@ def _possibly_seen(joints: np.ndarray, intrinsics: CameraIntrinsics) -> list[int
     return np.flatnonzero((nearest > -_REACH).all(axis=1)).tolist()
 
 
-def _pack(
-    actors: Sequence[Actor], numbers: Sequence[int], things: Sequence[Thing], view: View
-) -> tuple[MeshBatch, np.ndarray]:
-    """All meshes in the camera frame as one batch, people first, and the material of each face and of nothing.
+def _joints(scene: Scene, view: View) -> np.ndarray:
+    """[P, 24, 3] float32, camera frame."""
+    joints = np.zeros((len(scene.actors), 24, 3), np.float32)
+    if scene.actors:
+        rotation, translation = view.world_to_camera[:, :3], view.world_to_camera[:, 3]
+        joints[:] = np.stack([actor.joints for actor in scene.actors]) @ rotation.T + translation
+    return joints
 
-    ``numbers`` are the object indices of the actors.
+
+def _pack(scene: Scene, view: View) -> tuple[MeshBatch, np.ndarray, list[int]]:
+    """All meshes in the camera frame as one batch, people first; the materials of faces and of nothing; who is there.
+
+    People who cannot be in the image are left out.
     """
+    numbers = _possibly_seen(_joints(scene, view), view.intrinsics)
+    actors, things = [scene.actors[p] for p in numbers], scene.things
     meshes = [(actor.surface, actor.outfit.faces) for actor in actors]
     meshes += [(thing.vertices, thing.faces) for thing in things]
     if meshes:
@@ -197,7 +224,39 @@ def _pack(
             canonical=canonical,
         ),
         materials,
+        numbers,
     )
+
+
+def _joined(batches: Sequence[MeshBatch]) -> MeshBatch:
+    """Batches of images of one size as one, without labels."""
+    if len(batches) == 1:
+        return batches[0]
+    sizes = {batch.size for batch in batches}
+    if len(sizes) > 1:
+        raise ValueError(f"views that are rendered together must be of one size, got {sorted(sizes)}")
+    vertices = np.cumsum([0, *(len(batch.vertices) for batch in batches)])
+    faces = np.cumsum([0, *(len(batch.faces) for batch in batches)])
+    return MeshBatch(
+        vertices=np.concatenate([batch.vertices for batch in batches]),
+        faces=np.concatenate([batch.faces + np.int32(v) for batch, v in zip(batches, vertices)]),
+        face_start=np.concatenate([[0], *(batch.face_start[1:] + f for batch, f in zip(batches, faces))]),
+        face_object=np.concatenate([batch.face_object for batch in batches]),
+        cameras=np.concatenate([batch.cameras for batch in batches]),
+        size=batches[0].size,
+    )
+
+
+def _parted(raster: SceneRaster, batches: Sequence[MeshBatch]) -> list[SceneRaster]:
+    """The raster of the joined batches as one of each."""
+    parts, image, face = [], 0, 0
+    for batch in batches:
+        images = slice(image, image + len(batch.cameras))
+        faces = raster.face[images]
+        faces = np.where(faces >= 0, faces - np.int32(face), faces) if face else faces
+        parts.append(SceneRaster(depth=raster.depth[images], object=raster.object[images], face=faces))
+        image, face = images.stop, face + len(batch.faces)
+    return parts
 
 
 @numba.njit(cache=True, nogil=True)

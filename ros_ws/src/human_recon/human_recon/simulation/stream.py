@@ -6,8 +6,9 @@ any number of workers, resumes at any batch, and several trainers share one stre
 
 from __future__ import annotations
 
-import itertools
+import functools
 import multiprocessing
+import os
 import queue
 import signal
 import sys
@@ -15,13 +16,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields
 from multiprocessing.queues import Queue
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numba
 import numpy as np
 
 from human_recon.body.model import BodyModel
 from human_recon.camera.points import depth_to_points
+from human_recon.geometry.scene_rasterizer_cuda import rasterize_scenes_on_gpu
 from human_recon.perception.crops import SIZE, WINDOW, CropCamera, crop_lookup, crop_points
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.imperfect_mask import imperfect_mask
@@ -77,6 +79,9 @@ FRAME_WORLD = WorldConfig(size=(160, 120))
 CROP_WORLD = WorldConfig(size=(256, 192), scene=SceneConfig(people=(0.0, 0.15, 0.2, 0.2, 0.15, 0.1, 0.08, 0.07, 0.05)))
 
 
+Renderer = Literal["cpu", "cuda"]
+
+
 @dataclass(frozen=True)
 class StreamConfig:
     """What a stream delivers."""
@@ -89,6 +94,7 @@ class StreamConfig:
     min_visibility: float = 0.1  # people less visible get no crop of their own
     false_crops: float = 0.0  # probability, per image, of a crop of something that is nobody
     centre_jitter: float = 0.08  # metres, one standard deviation: how far off the detector's centre is
+    renderer: Renderer = "cpu"  # what rasterises: the same batches either way
 
     def __post_init__(self) -> None:
         if min(self.batch, self.views, self.crop_size) < 1:
@@ -123,7 +129,7 @@ class FrameMaker:
 
     def open(self) -> _FrameWorld:
         """Load the world."""
-        return _FrameWorld(self.config, World(self.config.world, self.assets))
+        return _FrameWorld(self.config, _world(self.config, self.assets))
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,14 @@ class CropMaker:
 
     def open(self) -> _CropWorld:
         """Load the world."""
-        return _CropWorld(self.config, World(self.config.world, self.assets))
+        return _CropWorld(self.config, _world(self.config, self.assets))
+
+
+def _world(config: StreamConfig, assets: Assets) -> World:
+    if config.renderer == "cpu":
+        return World(config.world, assets)
+    gpu = int(os.environ.get("LOCAL_RANK", "0"))  # under torchrun each process has one of its own
+    return World(config.world, assets, rasterize=functools.partial(rasterize_scenes_on_gpu, gpu=gpu))
 
 
 def stream(maker: Maker[Batch_co], first: int = 0, step: int = 1, workers: int = 0) -> Iterator[Batch_co]:
@@ -228,8 +241,8 @@ class _FrameWorld:
         size, views = self._config.batch, self._config.views
         first = index * size
         scenes = range(first // views, (first + size - 1) // views + 1)
-        seen = (sample for scene in scenes for sample in self._world.samples(self._config.seed, scene, views))
-        samples = list(itertools.islice(seen, first % views, first % views + size))
+        shots = [shot for scene in scenes for shot in self._world.shots(self._config.seed, scene, views)]
+        samples = self._world.develop(shots[first % views : first % views + size])
         height, width = samples[0].depth.shape
         batch = FrameBatch(
             depth=np.empty((size, height, width), np.float32),
