@@ -100,11 +100,11 @@ def crop_images(batch: CropBatch) -> np.ndarray:
 
 
 def crop_batches(
-    split: Split, seed: int, count: int, assets: Assets, size: int = 48, workers: int = 0
+    split: Split, seed: int, count: int, assets: Assets, first: int = 0, size: int = 48
 ) -> Iterator[CropBatch]:
-    """``count`` batches of the stream that BodyNet is trained on, of real people only."""
+    """``count`` batches of the stream that BodyNet is trained on, from the ``first`` on, of real people only."""
     config = StreamConfig(seed=seed, batch=size, views=2, world=replace(CROP_WORLD, split=split))
-    with closing(stream(CropMaker(config, assets), workers=workers)) as batches:  # type: ignore[type-var]
+    with closing(stream(CropMaker(config, assets), first)) as batches:  # type: ignore[type-var]
         yield from itertools.islice(batches, count)
 
 
