@@ -26,7 +26,7 @@ from training.body_net.rotations import matrix_from_6d
 from training.body_net.segmentations import UNIT, draw_segmentations, geodesic_distances
 from training.body_net.smpl_loss import SmplLoss
 from training.loop.mirror import mirror_crops
-from training.loop.task import Tensors
+from training.loop.task import Tensors, device_of, moved
 
 VALIDATION_SEED = 78
 KEY_POINT_RADIUS = 0.05  # metres along the surface within which a pixel shows a key point
@@ -183,7 +183,8 @@ class BodyTask:
         model.eval()
         both = either = right = all_parts = 0
         points, joints, trunk = [], [], []
-        for tensors in self._validation:
+        layer = self._smpl.layer.to(device_of(model))
+        for tensors in (moved(one, device_of(model)) for one in self._validation):
             output = model.network(tensors["image"].contiguous(memory_format=torch.channels_last))  # type: ignore
             predicted = (output.mask > 0) & tensors["valid"]
             both += int((predicted & tensors["mask"]).sum())
@@ -192,7 +193,7 @@ class BodyTask:
             right += int((output.parts.argmax(1) == tensors["part"])[mine].sum())
             all_parts += int(mine.sum())
             seen = tensors["present"] & (tensors["visibility"] > 0.3)
-            _, posed_joints = posed(self._smpl.layer, matrix_from_6d(output.rotations), output.betas, output.root)
+            _, posed_joints = posed(layer, matrix_from_6d(output.rotations), output.betas, output.root)
             truth = tensors["joints"]
             for predicted_joints, errors in ((output.points[:, :24], points), (posed_joints, joints)):
                 relative = (predicted_joints - predicted_joints[:, :1]) - (truth - truth[:, :1])

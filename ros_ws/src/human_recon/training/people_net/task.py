@@ -18,7 +18,7 @@ from human_recon.perception.people_input import CHANNELS, SCALE, encode
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.stream import FRAME_WORLD, FrameBatch, FrameMaker, StreamConfig, stream
 from training.loop.mirror import mirror_frames
-from training.loop.task import Tensors
+from training.loop.task import Tensors, device_of, moved
 from training.people_net.network import STRIDE, PeopleNet, PeopleNetConfig
 
 PELVIS, CHEST = joint_index("pelvis"), joint_index("spine3")
@@ -96,7 +96,7 @@ class PeopleTask:
         """On people, motion and clothes of the other split: foreground IoU, mean vote error in metres per joint."""
         model.eval()
         both, either, errors = 0, 0, []
-        for tensors in self._validation:
+        for tensors in (moved(one, device_of(model)) for one in self._validation):
             output = model(tensors["image"].contiguous(memory_format=torch.channels_last)).float()
             foreground = tensors["foreground"]
             predicted = (output[:, 0] > 0) & tensors["valid"]
