@@ -133,3 +133,12 @@ class PerfectPipeline:
         for person, truth in zip(people, true.people, strict=True):
             labels[true.labels == truth.id] = person.id
         return People(frame, people, labels, None, {"fit": 0.01})
+
+
+class OddFailsPipeline(PerfectPipeline):
+    """The same, but it raises on odd stamps."""
+
+    def process(self, frame: Frame) -> People:
+        if frame.stamp_ns % 2:
+            raise RuntimeError("odd")
+        return super().process(frame)

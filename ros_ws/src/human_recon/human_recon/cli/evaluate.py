@@ -339,7 +339,8 @@ _PRINTED = (
     "precision", "recall", "f1_clear", "false_per_100_empty", "confidence_ece", "mpjpe", "root_mpjpe", "pa_mpjpe",
     "pve", "within_1_sigma", "pck_all", "itop_map_all", "depth_order", "collisions", "foreground_iou",
     "mask_iou_matched", "mask_iou_all", "part_accuracy", "correspondence", "network_part_accuracy",
-    "network_correspondence", "network_correspondence_geodesic", "network_left_right_confusion", "network_front_back_confusion", "mota", "idf1",
+    "network_correspondence", "network_correspondence_geodesic", "network_left_right_confusion",
+    "network_front_back_confusion", "mota", "idf1",
     "hota", "latency_median", "latency_p95",
 )  # fmt: skip
 
