@@ -39,6 +39,24 @@ def generate_launch_description() -> LaunchDescription:
                 description="Wait for the registered colour image with every depth image.",
             ),
             DeclareLaunchArgument(
+                "perception",
+                default_value="learned",
+                choices=["learned", "geometric"],
+                description="Find people with the networks, or by geometry alone.",
+            ),
+            DeclareLaunchArgument(
+                "engine",
+                default_value="auto",
+                choices=["auto", "onnxruntime", "openvino", "tensorrt", "torch"],
+                description="What computes the networks; auto: the fastest that is installed and computes correctly.",
+            ),
+            DeclareLaunchArgument(
+                "precision",
+                default_value="auto",
+                choices=["auto", "fp32", "fp16", "int8"],
+                description="Precision of the networks.",
+            ),
+            DeclareLaunchArgument(
                 "bag",
                 default_value="",
                 description="Play this rosbag2 (directory, .mcap or .db3) to the node, in the bag's own time.",
@@ -82,6 +100,7 @@ def start(context: LaunchContext) -> list:
         actions.append(SetEnvironmentVariable(FASTDDS_VARIABLE, str(config_path("fastdds.xml"))))
 
     parameters: dict = {"input": arguments["input"], "use_color": arguments["use_color"] == "true"}
+    parameters |= {name: arguments[name] for name in ("perception", "engine", "precision")}
     if bag or arguments["use_sim_time"] == "true":
         parameters["use_sim_time"] = True
     if arguments["camera"] != "none":

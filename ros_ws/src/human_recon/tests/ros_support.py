@@ -89,6 +89,8 @@ class FakePipeline:
     Takes FAKE_SECONDS (environment) per frame, inside compiled code that cannot be interrupted.
     """
 
+    engines = ("people_net: a stand-in",)
+
     def __init__(self) -> None:
         self.resets = -1  # the node resets once when it is activated
         self.threads: set[int] = set()

@@ -16,10 +16,15 @@ def body() -> BodyModel:
     return default_body_model()
 
 
+@pytest.fixture(scope="module", params=["learned", "geometric"])
+def pipeline(request, body) -> Pipeline:
+    return Pipeline(PipelineConfig(perception=request.param), body)
+
+
 @pytest.fixture(scope="module")
-def people(data_dir, body) -> People:
+def people(pipeline, data_dir) -> People:
     (frame,) = read_frames(data_dir / "real" / "five_people.pcd")
-    return Pipeline(PipelineConfig(), body).process(frame)
+    return pipeline.process(frame)
 
 
 def test_there_are_five(people):
@@ -56,6 +61,7 @@ def test_nobody_is_inside_anybody(people, body):
             assert penetration_depth(body, first.state, second.state) <= 0.02
 
 
-def test_nobody_is_in_the_empty_office(data_dir, body):
+def test_nobody_is_in_the_empty_office(pipeline, data_dir):
     (frame,) = read_frames(data_dir / "real" / "office1.pcd")
-    assert Pipeline(PipelineConfig(), body).process(frame).people == ()
+    pipeline.reset()
+    assert pipeline.process(frame).people == ()

@@ -33,7 +33,7 @@ def scene(body) -> Scene:
 
 @pytest.fixture(scope="module")
 def pipeline(body) -> Pipeline:
-    return Pipeline(PipelineConfig(), body)
+    return Pipeline(PipelineConfig(perception="geometric"), body)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_hidden_joints_are_not_claimed_visible(body):
     """Somebody whose legs are outside the image."""
     rng = np.random.default_rng(0)
     scene = render(body, [standing(body, 0.0, 1.3, 3.1)], rng)
-    people = Pipeline(PipelineConfig(), body).process(scene.frame).people
+    people = Pipeline(PipelineConfig(perception="geometric"), body).process(scene.frame).people
     assert len(people) == 1
     assert people[0].joint_visible[[12, 15]].all()
     assert not people[0].joint_visible[[7, 8, 10, 11]].any()
@@ -126,7 +126,7 @@ def test_ids_last_while_people_move_and_after_reset_are_new(pipeline, people, sc
 
 
 def test_nobody_is_no_error(body):
-    pipeline = Pipeline(PipelineConfig(), body)
+    pipeline = Pipeline(PipelineConfig(perception="geometric"), body)
     empty = pipeline.process(render(body, [], np.random.default_rng(0)).frame)
     assert empty.people == ()
     assert not empty.labels.any()
@@ -135,7 +135,7 @@ def test_nobody_is_no_error(body):
 
 
 def test_the_same_frame_gives_the_same_people(body, scene, people):
-    again = Pipeline(PipelineConfig(), body).process(scene.frame)
+    again = Pipeline(PipelineConfig(perception="geometric"), body).process(scene.frame)
     for first, second in zip(people.people, again.people, strict=True):
         np.testing.assert_allclose(first.state.pose, second.state.pose, atol=1e-9)
         np.testing.assert_allclose(first.state.betas, second.state.betas, atol=1e-9)

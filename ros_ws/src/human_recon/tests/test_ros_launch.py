@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 REAL_LAUNCH = importlib.util.find_spec("launch_ros") is not None
 ARGUMENTS = {
     "camera", "input", "use_color", "bag", "rate", "loop", "rviz", "fixed_frame", "params_file", "namespace",
-    "use_sim_time",
+    "use_sim_time", "perception", "engine", "precision",
 }  # fmt: skip
 
 
@@ -104,7 +104,8 @@ def test_by_default_only_the_node_starts_and_fast_dds_gets_its_profile(stand_in:
     assert (profile.name, profile.value) == ("FASTDDS_DEFAULT_PROFILES_FILE", str(config_path("fastdds.xml")))
     assert (node.package, node.executable, node.node_name) == ("human_recon", "perception", "perception")
     assert node.remappings == []
-    assert node.parameters == [{"input": "depth_image", "use_color": False}]
+    networks = {"perception": "learned", "engine": "auto", "precision": "auto"}
+    assert node.parameters == [{"input": "depth_image", "use_color": False, **networks}]
 
 
 def test_a_profile_of_the_users_is_left_alone(stand_in: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,9 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _is_the_users(error: Exception) -> bool:
     """True for errors that say what is wrong with the input; any other is a defect of ours and keeps its traceback."""
     from human_recon.body.model import ModelFileError
+    from human_recon.inference.engine import EngineError
     from human_recon.io import InputError
 
-    return isinstance(error, (CommandError, InputError, ModelFileError))
+    return isinstance(error, (CommandError, EngineError, InputError, ModelFileError))
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from human_recon.cli.errors import CommandError
 from human_recon.cli.output import result_directory
 from human_recon.cli.progress import Progress
+from human_recon.cli.settings import add_pipeline_arguments, pipeline_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     topics.add_argument("--info-topic", metavar="NAME", help="sensor_msgs/CameraInfo")
     topics.add_argument("--color-topic", metavar="NAME", help="sensor_msgs/Image registered to the depth")
     topics.add_argument("--points-topic", metavar="NAME", help="sensor_msgs/PointCloud2 instead of a depth image")
+    add_pipeline_arguments(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--mesh-format", choices=("ply", "glb"), default="ply", help="default: ply")
     output.add_argument("--no-meshes", action="store_true", help="do not write meshes/")
@@ -50,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     # Order of checks: cheap before dear. A mistyped name must not cost the time to load everything else.
     from human_recon.io import open_frames
 
+    config = pipeline_config(args)
     with result_directory(args.out, RESULT_NAMES) as folder:
         source = open_frames(
             args.input,
@@ -60,10 +63,10 @@ def run(args: argparse.Namespace) -> int:
             intrinsics=_camera(args.camera),
         )
         from human_recon.body.model import default_body_model, load_body_model
-        from human_recon.pipeline import Pipeline, PipelineConfig
+        from human_recon.pipeline import Pipeline
 
         body = load_body_model(args.body) if args.body is not None else default_body_model()
-        pipeline = Pipeline(PipelineConfig(), body)
+        pipeline = Pipeline(config, body)
         total = source.count
         if total is not None:
             total = -(-total // args.every)

@@ -24,6 +24,7 @@ class Health:
         self._lock = threading.Lock()
         self.lifecycle = "unconfigured"
         self.model = ""
+        self.engines = ""
         self.frame_id = ""
         self.input_topics = ""
         self._reset_counts()
@@ -127,6 +128,7 @@ class Health:
             values = {
                 "lifecycle": self.lifecycle,
                 "body model": self.model,
+                "networks": self.engines,
                 "frames received": str(self._received),
                 "frames processed": str(self._processed),
                 "frames dropped": str(self._dropped),

@@ -58,7 +58,7 @@ _STOP_PATIENCE = 2.0  # seconds to wait at shutdown for the frame being worked o
 class Brain:
     """The pipeline and what the node has to know of its body model."""
 
-    pipeline: Any  # human_recon.pipeline.Pipeline, or anything with its process and reset
+    pipeline: Any  # human_recon.pipeline.Pipeline, or anything with its process, reset and engines
     body: BodyModel
 
 
@@ -67,10 +67,17 @@ def load_brain(settings: Settings) -> Brain:
     # Imported here: these pull in numba and the whole pipeline, which a node that is only being asked for its
     # parameters does not need.
     from human_recon.body.model import default_body_model, load_body_model
+    from human_recon.inference.choice import EngineChoice
     from human_recon.pipeline import Pipeline, PipelineConfig
 
     body = load_body_model(settings.body_model) if settings.body_model else default_body_model()
-    return Brain(Pipeline(PipelineConfig(max_people=settings.max_people), body), body)
+    config = PipelineConfig(
+        perception=settings.perception,  # type: ignore[arg-type]
+        engine=EngineChoice(engine=settings.engine, precision=settings.precision),  # type: ignore[arg-type]
+        fit=settings.fit,
+        max_people=settings.max_people,
+    )
+    return Brain(Pipeline(config, body), body)
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,12 @@ class PerceptionNode(LifecycleNode):
             self._tell()
             return TransitionCallbackReturn.FAILURE
         assert self._body is not None
+        assert self._brain is not None
         self._health.model = f"{self._body.name} {self._body.sha256[:12]}"
+        self._health.engines = "; ".join(self._brain.pipeline.engines) or "none: geometric perception"
         self._health.lifecycle = "inactive"
         self.get_logger().info(f"configured in {time.monotonic() - began:.1f} s with body model {self._health.model}")
+        self.get_logger().info(f"networks: {self._health.engines}")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -213,7 +223,7 @@ class PerceptionNode(LifecycleNode):
 
     def _forget(self) -> None:
         self._brain = self._body = self._markers = None
-        self._health.model = ""
+        self._health.model = self._health.engines = ""
 
     # ------------------------------------------------------------------ input
 

@@ -71,6 +71,26 @@ class Settings:
     body_model: str = _parameter(
         "", "Body model file (.npz, or .pkl in SMPL's layout). Empty: the open adult body shipped here.", UNCONFIGURED
     )
+    perception: str = _parameter(
+        "learned",
+        "What finds the people: the networks, or geometry alone (weaker, needs no inference engine).",
+        UNCONFIGURED,
+        choices=("learned", "geometric"),
+    )
+    engine: str = _parameter(
+        "auto",
+        "What computes the networks. `auto` measures what is installed and takes the fastest that computes correctly.",
+        UNCONFIGURED,
+        choices=("auto", "onnxruntime", "openvino", "tensorrt", "torch"),
+    )
+    precision: str = _parameter(
+        "auto", "Of the networks.", UNCONFIGURED, choices=("auto", "fp32", "fp16", "int8")
+    )
+    fit: bool = _parameter(
+        True,
+        "Register bodies to the depth; false: publish those of the network, less accurate and much faster.",
+        UNCONFIGURED,
+    )
     input: str = _parameter(
         "depth_image",
         "What to listen to: `depth/image` with `depth/camera_info`, or `points`.",
@@ -139,6 +159,8 @@ def combination_problem(values: Mapping[str, Any]) -> str | None:
     """Why these values of all parameters do not go together, or None when they do."""
     if not values["min_depth"] < values["max_depth"]:
         return f"min_depth = {values['min_depth']} must be smaller than max_depth = {values['max_depth']}"
+    if values["perception"] == "geometric" and not values["fit"]:
+        return "perception = 'geometric' has no bodies of its own: fit must be true"
     return None
 
 
