@@ -43,6 +43,7 @@ from training.loop.task import Tensors
 SEEDS: dict[Split, int] = {"train": 11, "test": 79}  # of the streams; nothing else is trained or measured on these
 # Weights as in training.body_net.task.BodyTaskConfig; the votes are frozen.
 SUPERVISED = {"rotation": 1.0, "joint": 8.0, "landmark": 4.0, "betas": 0.02, "spread": 0.02}
+SAVE_EVERY = 100  # steps
 BRANCHES = ("baseline", "interpenetration", "depth_order", "both")
 
 
@@ -50,12 +51,13 @@ BRANCHES = ("baseline", "interpenetration", "depth_order", "both")
 class AblationConfig:
     """One ablation."""
 
-    train_batches: int = 200  # of 48 crops
+    crops: int = 48  # in a batch
+    train_batches: int = 200
     test_batches: int = 60
     steps: int = 1000
     rate: float = 3e-4  # of AdamW; falls to 0 over the second half
-    interpenetration: float = 0.3  # weight of the loss, in the branches that have it
-    depth_order: float = 30.0
+    interpenetration: float = 0.1  # weight of the loss, in the branches that have it
+    depth_order: float = 50.0
 
     def weights(self, branch: str) -> dict[str, float]:
         """Of every term of a branch's loss."""
@@ -90,7 +92,8 @@ class Ablation:
         if done == len(paths):
             return
         maker = CropMaker(
-            StreamConfig(seed=SEEDS[split], batch=48, views=2, world=replace(CROP_WORLD, split=split)), assets
+            StreamConfig(seed=SEEDS[split], batch=self.config.crops, views=2, world=replace(CROP_WORLD, split=split)),
+            assets,
         )
         with closing(stream(maker, first=done, workers=workers)) as batches:  # type: ignore[type-var]
             for number in write_features(self.network, batches, paths[done:]):
@@ -121,7 +124,7 @@ class Ablation:
                 self._loss(head, features, config.weights(name)).backward()
                 torch.nn.utils.clip_grad_norm_(head.parameters(), config.optimizer.clip)
                 optimizers[name].step()
-            if (step + 1) % 100 == 0 or step + 1 == config.steps:
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.steps:
                 _say(f"step {step + 1} of {config.steps}")
                 save(
                     {

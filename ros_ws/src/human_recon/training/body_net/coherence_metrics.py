@@ -74,11 +74,13 @@ class CoherenceFigures:
         rng = np.random.default_rng(seed)
         times = rng.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), size=draws).astype(float)
         drawn = _ratios(np.tensordot(times, mine, 1)) - _ratios(np.tensordot(times, its, 1))
+        drawn = np.where(np.isnan(drawn).all(0), 0.0, drawn)  # of figures that neither has, no difference
         low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
         return {name: (float(a), float(b)) for name, a, b in zip(METRICS, low, high, strict=True)}
 
 
 def _ratios(sums: np.ndarray) -> np.ndarray:
     """[..., metrics] figures of sums [..., metrics, 2]."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums[..., 0] / sums[..., 1] * np.array(list(METRICS.values()))
+    counted = sums[..., 1] > 0
+    ratios = np.divide(sums[..., 0], sums[..., 1], where=counted, out=np.full(counted.shape, np.nan))
+    return ratios * np.array(list(METRICS.values()))
