@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from human_recon.body.model import BodyModel
 from human_recon.body.skeleton import PARENTS, joint_index
@@ -25,6 +27,7 @@ def frame_of(sample: Sample) -> Frame:
     return Frame(0, "camera", sample.depth, sample.view.intrinsics)
 
 
+@lru_cache(maxsize=2)
 def codebook_of(model: BodyModel, count: int = 1000) -> Codebook:
     """Random descriptors for ``count`` vertices."""
     rng = np.random.default_rng(5)
@@ -78,7 +81,7 @@ class TrueBodyNet:
         found = self.proposals()
         assert image.shape == (len(found), 5, 128, 128) and image.dtype == np.float32
         rows = [self._answer(row, proposal.crop) for row, proposal in zip(image, found, strict=True)]
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return {name: np.ascontiguousarray(np.stack([row[name] for row in rows])) for name in rows[0]}
 
     def _answer(self, image: np.ndarray, crop: CropCamera) -> dict[str, np.ndarray]:
         rendering = self.sample.rendering
@@ -97,9 +100,7 @@ class TrueBodyNet:
 
     def _descriptors(self, vertex: np.ndarray) -> np.ndarray:
         """The descriptor of the codebook's vertex that is nearest on the body, at twice its length."""
-        chosen = self.model.v_template[self.codebook.vertices]
-        distance = np.square(self.model.v_template[np.maximum(vertex, 0).ravel()][:, None] - chosen).sum(-1)
-        nearest = self.codebook.descriptors[distance.argmin(1)].reshape(*vertex.shape, -1)
+        nearest = self.codebook.descriptors[nearest_entries(self.model, self.codebook)[np.maximum(vertex, 0)]]
         return np.moveaxis(2.0 * nearest * (vertex >= 0)[..., None], -1, 0).astype(np.float32)
 
     def _body(self, person: int, crop: CropCamera) -> dict[str, np.ndarray]:
@@ -118,6 +119,12 @@ class TrueBodyNet:
             result["betas"] = state.betas
             result["root"] = crop.to_crop(self.sample.rendering.joints[person, 0])
         return {name: array.astype(np.float32) for name, array in result.items()}
+
+
+@lru_cache(maxsize=2)
+def nearest_entries(model: BodyModel, codebook: Codebook) -> np.ndarray:
+    """Entry of the codebook that is nearest to each vertex of the body, [V]."""
+    return cKDTree(model.v_template[codebook.vertices]).query(model.v_template)[1]
 
 
 def _one_hot(labels: np.ndarray, count: int) -> np.ndarray:

@@ -49,6 +49,7 @@ class BodyReading:
     valid: np.ndarray  # [N, 64, 64] bool, there is a reading
     prompt: np.ndarray  # [N, 64, 64] float32, what the network was told
     part: np.ndarray  # [N, 64, 64] uint8, NO_PART where the mask is unlikely
+    part_scores: np.ndarray  # [N, 64, 64, 24] float32, logits of the parts, 0 likewise
     vertex: np.ndarray  # [N, 64, 64] int16, vertex of the body model, -1 likewise
     similarity: np.ndarray  # [N, 64, 64] float32, cosine of the cell's descriptor and its vertex's, 0 likewise
     states: tuple[BodyState, ...]  # camera frame
@@ -108,7 +109,7 @@ def read_body_net(
             raise ValueError(f"{engine.description} gives {found}; BodyNet gives '{name}' {[count, *shape]}")
     valid = images[:, 3, ::STRIDE, ::STRIDE] > 0
     mask = np.where(valid, 1.0 / (1.0 + np.exp(-np.clip(outputs["mask"], -30.0, 30.0))), 0.0).astype(np.float32)
-    part, vertex, similarity = _places(mask, outputs, codebook)
+    part, part_scores, vertex, similarity = _places(mask, outputs, codebook)
     crops = tuple(proposal.crop for proposal in proposals)
     states = body_states(outputs, crops, model)
     scale = np.exp(np.clip(outputs["joints_log_scale"], *_LOG_SCALE))
@@ -119,6 +120,7 @@ def read_body_net(
         valid=valid,
         prompt=np.ascontiguousarray(images[:, 4, ::STRIDE, ::STRIDE]),
         part=part,
+        part_scores=part_scores,
         vertex=vertex,
         similarity=similarity,
         states=states,
@@ -129,37 +131,27 @@ def read_body_net(
 
 def _places(
     mask: np.ndarray, outputs: Mapping[str, np.ndarray], codebook: Codebook
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Part, vertex and similarity [N, 64, 64] of the cells that may be the person's."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Part, its scores, vertex and similarity of the cells that may be the person's, as in a `BodyReading`."""
     n, i, j = np.nonzero(mask > _LEAST_MASK)
     part, vertex = np.full(mask.shape, NO_PART, np.uint8), np.full(mask.shape, -1, np.int16)
     similarity = np.zeros(mask.shape, np.float32)
-    part[n, i, j] = _most_likely(np.ascontiguousarray(outputs["parts"]), n, i, j)
-    descriptors = np.empty((len(n), outputs["descriptor"].shape[1]), np.float32)
-    _gather_channels(np.ascontiguousarray(outputs["descriptor"]), n, i, j, descriptors)
+    scores = np.zeros((*mask.shape, JOINT_COUNT), np.float32)
+    likely = _channels(np.ascontiguousarray(outputs["parts"]), n, i, j)
+    scores[n, i, j], part[n, i, j] = likely, likely.argmax(axis=1)
+    descriptors = _channels(np.ascontiguousarray(outputs["descriptor"]), n, i, j)
     vertex[n, i, j], similarity[n, i, j] = codebook.nearest(descriptors)
-    return part, vertex, similarity
+    return part, scores, vertex, similarity
 
 
 @numba.njit(cache=True, nogil=True)
-def _most_likely(logits, n, i, j):
-    """Index of the largest channel at each of the given cells."""
-    result = np.empty(len(n), np.uint8)
-    for m in range(len(n)):
-        best = 0
-        for c in range(1, logits.shape[1]):
-            if logits[n[m], c, i[m], j[m]] > logits[n[m], best, i[m], j[m]]:
-                best = c
-        result[m] = best
-    return result
-
-
-@numba.njit(cache=True, nogil=True)
-def _gather_channels(image, n, i, j, result):
+def _channels(image, n, i, j):
     """Channels of the given cells, [N, C, h, w] -> [M, C]."""
+    result = np.empty((len(n), image.shape[1]), np.float32)
     for m in range(len(n)):
         for c in range(image.shape[1]):
             result[m, c] = image[n[m], c, i[m], j[m]]
+    return result
 
 
 def body_states(

@@ -13,7 +13,7 @@ from human_recon.camera.frame import Frame
 from human_recon.inference.engine import Engine
 from human_recon.perception.body_net import BodyReading, crop_images, read_body_net
 from human_recon.perception.codebook import Codebook
-from human_recon.perception.confidence import ConfidenceModel, features
+from human_recon.perception.confidence import DetectorConfidence, person_features, vote_features
 from human_recon.perception.duplicates import without_duplicates
 from human_recon.perception.estimate import Perceived, PersonEstimate
 from human_recon.perception.people_input import CoarseView
@@ -34,6 +34,7 @@ class LearnedConfig:
 
     votes: VoteConfig = field(default_factory=VoteConfig)
     upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
+    least_vote_confidence: float = 0.03  # below it BodyNet is not asked
     least_confidence: float = 0.5  # below it a proposal is nobody
     duplicate: float = 0.6  # share of a mask inside another's from which both are one person
     least_area: float = 0.008  # square metres, seen from the front, of pixels that a person must have
@@ -49,13 +50,13 @@ class LearnedPerception:
         codebook: Codebook,
         model: BodyModel,
         config: LearnedConfig | None = None,
-        confidence: ConfidenceModel | None = None,
+        confidence: DetectorConfidence | None = None,
     ) -> None:
         """``codebook`` and ``model`` are those that BodyNet was trained with."""
         self.config = config or LearnedConfig()
         self._people, self._body = people, body
         self._codebook, self._model = codebook, model
-        self._confidence = confidence or ConfidenceModel.load(model_path(CONFIDENCE_MODEL))
+        self._confidence = confidence or DetectorConfidence.load(model_path(CONFIDENCE_MODEL))
 
     def detect(self, frame: Frame) -> Perceived:
         """Everybody in an undistorted frame, nearest first.
@@ -66,7 +67,7 @@ class LearnedPerception:
         clock = Clock()
         found = self.propose(frame, clock)
         reading = self.read(frame, found, clock)
-        confidence = self._confidence(features(found, reading)) if found else np.empty(0)
+        confidence = self._confidence.person(person_features(found, reading))
         kept = without_duplicates(reading, confidence, self.config.duplicate)
         kept = [n for n in kept if confidence[n] >= self.config.least_confidence]
         kept.sort(key=lambda n: float(reading.joints[n, 0, 2]))
@@ -83,7 +84,10 @@ class LearnedPerception:
             raise ValueError("the frame is distorted: undistort it first (camera.points.undistort_frame)")
         fields = read_people_net(self._people, frame.depth, _view_of(frame.intrinsics))
         clock.lap("people_net")
-        found = proposals(gather(fields, self.config.votes))
+        gatherings = gather(fields, self.config.votes)
+        features = vote_features(gatherings)
+        worth = self._confidence.votes(features) >= self.config.least_vote_confidence
+        found = proposals(gatherings, features, np.flatnonzero(worth))
         clock.lap("votes")
         return found
 

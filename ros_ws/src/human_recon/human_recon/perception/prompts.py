@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numba
@@ -20,15 +21,13 @@ class Proposal:
     prompt: np.ndarray  # [2 h, 2 w] float32, probability that the pixel of the coarse image is this person's
     pelvis: np.ndarray  # [3] float64, metres, camera frame
     chest: np.ndarray  # [3] float64
-    area: float  # square metres, seen from the front, whose votes agree
-    spread: float  # metres, mean distance per axis of the votes from the joints
-    scale: float  # metres, what the network thinks this is
+    vote_features: np.ndarray  # [5] float64, see `perception.confidence`
 
 
-def proposals(gatherings: Gatherings) -> list[Proposal]:
-    """One proposal for each person that votes speak of."""
+def proposals(gatherings: Gatherings, vote_features: np.ndarray, chosen: Iterable[int]) -> list[Proposal]:
+    """One proposal for each of the ``chosen`` gatherings; ``vote_features`` [K, 5] are those of all."""
     result = []
-    for k in range(len(gatherings)):
+    for k in chosen:
         pelvis, chest = gatherings.pelvis[k], gatherings.chest[k]
         result.append(
             Proposal(
@@ -36,9 +35,7 @@ def proposals(gatherings: Gatherings) -> list[Proposal]:
                 prompt=enlarged(gatherings.share[k]),
                 pelvis=pelvis,
                 chest=chest,
-                area=float(gatherings.area[k]),
-                spread=float(gatherings.spread[k]),
-                scale=float(gatherings.scale[k]),
+                vote_features=vote_features[k],
             )
         )
     return result

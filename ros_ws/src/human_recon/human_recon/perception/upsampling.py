@@ -17,6 +17,11 @@ from human_recon.perception.body_net import CELLS, NO_PART, STRIDE, BodyReading
 from human_recon.perception.crops import CropCamera
 
 _ACTIVE = 0.05  # a pixel none of whose cells is this likely the person's is not
+_LEAST_ALIKE = 0.05  # cells less like a pixel are of another surface
+_SURE = 0.9  # probability of a person's cell well inside them
+_SAME = 0.25  # cells as like a pixel are of the same surface
+_LITTLE = 0.02  # weight added to the bilinear ones
+_NOWHERE = 1e6  # metres: where a cell without a reading is
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ def upsample(frame: Frame, reading: BodyReading, chosen: list[int], config: Upsa
             reading.mask[n],
             reading.ahead[n],
             reading.part[n],
+            reading.part_scores[n],
             reading.vertex[n],
             reading.similarity[n],
             person,
@@ -116,91 +122,140 @@ def _image_window(active: np.ndarray, crop: CropCamera, camera: CameraIntrinsics
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _likeness(ahead, cell, surface):
-    """How surely two depths are of one surface: 1 for equal ones, 1/4 at ``surface`` apart."""
-    off = (ahead - cell) / surface
-    value = 1.0 / (1.0 + off * off)
+def _likeness(ahead, cell, inverse):
+    """How surely two depths are of one surface: 1 for equal ones, 1/4 at 1 / ``inverse`` apart."""
+    off = (ahead - cell) * inverse
+    value = np.float32(1.0) / (np.float32(1.0) + off * off)
     return value * value
 
 
 @numba.njit(cache=True, nogil=True)
 def _claim(
-    depth, camera, rotation, crop, window, active, valid, mask, cell_ahead, part, vertex, similarity,
+    depth, camera, rotation, crop, window, active, valid, mask, cell_ahead, part, scores, vertex, similarity,
     person, surface, least, owner, likelihood, parts, vertices, similarities,
 ):  # fmt: skip
     fx, fy, cx, cy = camera
     focal, middle, distance = crop
     top, bottom, left, right = window
     cells = mask.shape[0]
-    weights = np.empty(4)
+    # Two rings of cells without a reading around the others, so that no pixel needs to ask where the border is.
+    z = np.full((cells + 4, cells + 4), np.float32(_NOWHERE), np.float32)
+    m = np.zeros((cells + 4, cells + 4), np.float32)
+    for i in range(cells):
+        for j in range(cells):
+            if valid[i, j]:
+                z[i + 2, j + 2] = cell_ahead[i, j]
+                m[i + 2, j + 2] = mask[i, j]
+    # Whether all four cells from here on are surely the person's, and of one part.
+    inside = np.zeros((cells + 4, cells + 4), np.bool_)
+    for i in range(cells + 3):
+        for j in range(cells + 3):
+            if min(min(m[i, j], m[i, j + 1]), min(m[i + 1, j], m[i + 1, j + 1])) > _SURE:
+                same = part[i - 2, j - 2]
+                inside[i, j] = part[i - 2, j - 1] == same and part[i - 1, j - 2] == same and part[i - 1, j - 1] == same
+    inverse = np.float32(1.0 / surface)
+    least_alike, little = np.float32(_LEAST_ALIKE), np.float32(_LITTLE)
+    half = np.float32(1.0 / STRIDE)
+    across, down, ahead_step = rotation[0, 0] / fx, rotation[1, 0] / fx, rotation[2, 0] / fx
     for v in range(top, bottom):
         ray_y = (v - cy) / fy
         # The ray through pixel u in the crop's axes is start + u * step: the cameras share their place.
-        ax = rotation[0, 1] * ray_y + rotation[0, 2] - rotation[0, 0] * cx / fx
-        ay = rotation[1, 1] * ray_y + rotation[1, 2] - rotation[1, 0] * cx / fx
-        az = rotation[2, 1] * ray_y + rotation[2, 2] - rotation[2, 0] * cx / fx
+        ax = rotation[0, 1] * ray_y + rotation[0, 2] - across * cx
+        ay = rotation[1, 1] * ray_y + rotation[1, 2] - down * cx
+        az = rotation[2, 1] * ray_y + rotation[2, 2] - ahead_step * cx
         for u in range(left, right):
-            z = depth[v, u]
-            if z <= 0.0:
+            if depth[v, u] <= 0.0:
                 continue
-            ahead = az + rotation[2, 0] / fx * u
+            ahead = az + ahead_step * u
             if ahead < 1e-6:
                 continue
-            x = (focal * (ax + rotation[0, 0] / fx * u) / ahead + middle) / STRIDE
-            y = (focal * (ay + rotation[1, 0] / fx * u) / ahead + middle) / STRIDE
+            scale = focal / ahead
+            x = (scale * (ax + across * u) + middle) * half
+            y = (scale * (ay + down * u) + middle) * half
             if not (-1.0 <= x < cells and -1.0 <= y < cells):
                 continue
-            j, i = int(x + 1.0) - 1, int(y + 1.0) - 1
-            if not active[i + 1, j + 1]:
+            j, i = int(x + 1.0), int(y + 1.0)  # of the upper left cell, in the enlarged arrays one less than there
+            if not active[i, j]:
                 continue
-            at = z * ahead - distance  # in the crop frame
-            s, t = x - j, y - i
-            total = 0.0
-            claim = 0.0
-            alike = 0.0
-            for k in range(4):
-                a, b = i + k // 2, j + k % 2
-                weights[k] = 0.0
-                if 0 <= a < cells and 0 <= b < cells and valid[a, b]:
-                    like = _likeness(at, cell_ahead[a, b], surface)
-                    alike = max(alike, like)
-                    # A little weight even at the far cell: it may be the only one on this surface.
-                    near = (t if k // 2 else 1.0 - t) * (s if k % 2 else 1.0 - s) + 0.02
-                    weights[k] = near * like
-                    total += weights[k]
-                    claim += weights[k] * mask[a, b]
-            if alike < 0.05:
-                # None of the four is of this surface: a thin limb between cells. The nearest in depth of the next ring.
-                best = 0.05
-                where = -1
-                for k in range(16):
-                    a, b = i - 1 + k // 4, j - 1 + k % 4
-                    if 0 <= a < cells and 0 <= b < cells and valid[a, b]:
-                        like = _likeness(at, cell_ahead[a, b], surface)
+            at = np.float32(depth[v, u] * ahead - distance)  # in the crop frame
+            s, t = np.float32(x + 1.0 - j), np.float32(y + 1.0 - i)
+            r, q = np.float32(1.0) - s, np.float32(1.0) - t
+            i += 1
+            j += 1
+            # Well inside a person, the nearest cell answers alone if it is of this surface.
+            row, column = i + int(t + half), j + int(s + half)
+            if inside[i, j] and _likeness(at, z[row, column], inverse) >= _SAME:
+                probability = m[row, column]
+                if probability > likelihood[v, u]:
+                    owner[v, u] = person
+                    likelihood[v, u] = probability
+                    parts[v, u] = part[row - 2, column - 2]
+                    vertices[v, u] = vertex[row - 2, column - 2]
+                    similarities[v, u] = similarity[row - 2, column - 2]
+                continue
+            a, b = _likeness(at, z[i, j], inverse), _likeness(at, z[i, j + 1], inverse)
+            c, d = _likeness(at, z[i + 1, j], inverse), _likeness(at, z[i + 1, j + 1], inverse)
+            if max(max(a, b), max(c, d)) >= least_alike:
+                # A little weight even to the far cell: it may be the only one on this surface.
+                a *= q * r + little
+                b *= q * s + little
+                c *= t * r + little
+                d *= t * s + little
+                total = a + b + c + d
+                a *= m[i, j]
+                b *= m[i, j + 1]
+                c *= m[i + 1, j]
+                d *= m[i + 1, j + 1]
+                probability = (a + b + c + d) / total
+                row, column = (i, j) if a >= b else (i, j + 1)
+                below, beside = (i + 1, j) if c >= d else (i + 1, j + 1)
+                if max(c, d) > max(a, b):
+                    row, column = below, beside
+                blended = True
+            else:
+                # None of the four is of this surface: a thin limb between cells. The one nearest in depth of the 16.
+                best = least_alike
+                row, column = -1, -1
+                for k in range(i - 1, i + 3):
+                    for n in range(j - 1, j + 3):
+                        like = _likeness(at, z[k, n], inverse)
                         if like > best:
                             best = like
-                            where = a * cells + b
-                if where < 0:
+                            row, column = k, n
+                if row < 0:
                     continue
-                a, b = where // cells, where % cells
-                probability = 1.0 * mask[a, b]
-            else:
-                probability = claim / total
-                top_weight = -1.0
-                a, b = -1, -1
-                for k in range(4):
-                    if weights[k] > 0.0:
-                        value = weights[k] * mask[i + k // 2, j + k % 2]
-                        if value > top_weight:
-                            top_weight = value
-                            a, b = i + k // 2, j + k % 2
-            if probability <= least or probability <= likelihood[v, u] or vertex[a, b] < 0:
+                probability = m[row, column]
+                blended = False
+            row -= 2
+            column -= 2
+            if probability <= least or probability <= likelihood[v, u] or vertex[row, column] < 0:
                 continue
+            chosen = part[row, column]
+            if blended:
+                # The part whose score, blended as the mask is, is highest: borders between parts run within cells.
+                highest = np.float32(-np.inf)
+                for k in range(4):
+                    y0, x0 = i - 2 + k // 2, j - 2 + k % 2
+                    if not (0 <= y0 < cells and 0 <= x0 < cells) or part[y0, x0] >= scores.shape[2]:
+                        continue
+                    p = part[y0, x0]
+                    score = np.float32(0.0)
+                    if a > 0:
+                        score += a * scores[i - 2, j - 2, p]
+                    if b > 0:
+                        score += b * scores[i - 2, j - 1, p]
+                    if c > 0:
+                        score += c * scores[i - 1, j - 2, p]
+                    if d > 0:
+                        score += d * scores[i - 1, j - 1, p]
+                    if score > highest:
+                        highest = score
+                        chosen = p
             owner[v, u] = person
             likelihood[v, u] = probability
-            parts[v, u] = part[a, b]
-            vertices[v, u] = vertex[a, b]
-            similarities[v, u] = similarity[a, b]
+            parts[v, u] = chosen
+            vertices[v, u] = vertex[row, column]
+            similarities[v, u] = similarity[row, column]
 
 
 def upsample_reference(frame: Frame, reading: BodyReading, chosen: list[int], config: UpsamplingConfig) -> Claims:
@@ -235,18 +290,29 @@ def upsample_reference(frame: Frame, reading: BodyReading, chosen: list[int], co
             if not any(reading.mask[n, a, b] > _ACTIVE for a, b in around(2)):
                 continue
             like = {cell: likeness(at, float(reading.ahead[n][cell])) for cell in around(2)}
-            near = {(a, b): (1 - abs(y - a)) * (1 - abs(x - b)) + 0.02 for a, b in around(1)}
-            if max((like[cell] for cell in near), default=0.0) >= 0.05:
+            near = {(a, b): (1 - abs(y - a)) * (1 - abs(x - b)) + _LITTLE for a, b in around(1)}
+            nearest = (int(np.floor(y + 0.5)), int(np.floor(x + 0.5)))
+            inside = len(near) == 4 and all(reading.mask[n][cell] > _SURE for cell in near)
+            inside = inside and len({int(reading.part[n][cell]) for cell in near}) == 1
+            weight: dict[tuple[int, int], float] = {}
+            if inside and like[nearest] >= _SAME:
+                cell, probability = nearest, float(reading.mask[n][nearest])
+            elif max((like[cell] for cell in near), default=0.0) >= _LEAST_ALIKE:
                 weight = {cell: near[cell] * like[cell] for cell in near}
                 probability = sum(w * float(reading.mask[n][c]) for c, w in weight.items()) / sum(weight.values())
                 cell = max(weight, key=lambda cell: weight[cell] * reading.mask[n][cell])
             else:
                 cell = max(like, key=lambda cell: like[cell])
-                if like[cell] <= 0.05:
+                if like[cell] <= _LEAST_ALIKE:
                     continue
                 probability = float(reading.mask[n][cell])
             if probability > max(config.least_likely, likelihood[v, u]) and reading.vertex[n][cell] >= 0:
                 owner[v, u], likelihood[v, u] = person, probability
-                parts[v, u], vertices[v, u] = reading.part[n][cell], reading.vertex[n][cell]
+                blended = sum(
+                    (w * reading.mask[n][c] * reading.part_scores[n][c] for c, w in weight.items()), np.zeros(24)
+                )
+                candidates = [int(reading.part[n][c]) for c in weight if reading.part[n][c] < 24]
+                parts[v, u] = max(candidates, key=lambda p: blended[p], default=reading.part[n][cell])
+                vertices[v, u] = reading.vertex[n][cell]
                 similarity[v, u] = reading.similarity[n][cell]
     return Claims(owner, likelihood, parts, vertices, similarity)

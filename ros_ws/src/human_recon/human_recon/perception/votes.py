@@ -32,7 +32,9 @@ class VoteConfig:
     floor: float = 0.03  # added to the votes' scales when votes and people are matched
     outlier: float = 18.0  # a vote off by this many scales, summed over its axes, is as likely nobody's
     rounds: int = 3  # of matching
-    same: float = 0.15  # modes nearer than this after matching are one
+    same: float = 0.3  # modes nearer than this after matching are one ...
+    near: float = 0.6  # ... as are those nearer than this
+    minor: float = 0.1  # of which one has less than this share of the other's area: votes astray
     least_area: float = 0.008  # square metres, seen from the front, of a person
     least_pixels: float = 2.5  # of the fields, weighed by their probabilities
     max_people: int = 12
@@ -46,6 +48,7 @@ class Gatherings:
     chest: np.ndarray  # [K, 3] float64
     share: np.ndarray  # [K, h, w] float32, probability that the pixel is this person's
     area: np.ndarray  # [K] float64, square metres that agree
+    pixels: np.ndarray  # [K] float64, pixels of the fields that agree
     spread: np.ndarray  # [K] float64, mean distance per axis of the votes from their person
     scale: np.ndarray  # [K] float64, what the network thinks it is
 
@@ -59,7 +62,13 @@ def gather(fields: PeopleFields, config: VoteConfig) -> Gatherings:
     modes = np.empty((0, 6))
     if len(votes):
         cells, mass, width = _coarsest(votes, weight, scale, config)
-        modes = find_modes(cells, mass, width, config.valley, config.max_people)
+        modes = find_modes(
+            np.ascontiguousarray(cells.T, np.float32),
+            mass.astype(np.float32),
+            (1.0 / width**2).astype(np.float32),
+            config.valley,
+            config.max_people,
+        ).astype(np.float64)
     shares, modes = _match(votes, weight, scale, modes, config)
     return _describe(fields, votes, weight, scale, index, shares, modes, config)
 
@@ -128,54 +137,65 @@ def _sum_in_cells(votes, mass, width, size):
     return means[:used].copy(), total[:used].copy(), widths[:used].copy()
 
 
-@numba.njit(cache=True, nogil=True)
-def density(place, cells, mass, width):
-    """Sum of the biweight kernels of cells [M, 6] at ``place`` [6]."""
-    result = 0.0
-    for m in range(len(cells)):
-        limit = width[m] * width[m]
-        squared = 0.0
-        for c in range(6):
-            difference = place[c] - cells[m, c]
-            squared += difference * difference
-            if squared >= limit:
-                break
-        if squared < limit:
-            closeness = 1.0 - squared / limit
-            result += mass[m] * closeness * closeness
+# Reassociation lets sums over cells use vector instructions.
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def density(place, cells, mass, tightness):
+    """Sum of the biweight kernels of ``cells`` [6, M] at ``place`` [6].
+
+    ``mass`` [M], ``tightness`` [M] = 1 / width^2, all float32.
+    """
+    a, b, c, d, e, f = place[0], place[1], place[2], place[3], place[4], place[5]
+    result = np.float32(0.0)
+    for m in range(cells.shape[1]):
+        squared = (
+            (cells[0, m] - a) ** 2
+            + (cells[1, m] - b) ** 2
+            + (cells[2, m] - c) ** 2
+            + (cells[3, m] - d) ** 2
+            + (cells[4, m] - e) ** 2
+            + (cells[5, m] - f) ** 2
+        )
+        closeness = max(np.float32(1.0) - squared * tightness[m], np.float32(0.0))
+        result += mass[m] * closeness * closeness
     return result
 
 
-@numba.njit(cache=True, nogil=True)
-def find_modes(cells, mass, width, valley, limit):
-    """The density's modes [K, 6], densest first, K at most ``limit``.
+def density_reference(place: np.ndarray, cells: np.ndarray, mass: np.ndarray, tightness: np.ndarray) -> float:
+    """:func:`density`, written to be read."""
+    squared = np.square(cells.T.astype(np.float64) - place).sum(1)
+    return float((mass * np.maximum(1.0 - squared * tightness, 0.0) ** 2).sum())
 
-    Mean shift from every cell that is denser than all within its own kernel; of two modes without a valley between them
-    the denser stays.
+
+@numba.njit(cache=True, nogil=True)
+def find_modes(cells, mass, tightness, valley, limit):
+    """The density's modes [K, 6] float32, densest first, K at most ``limit``; arguments as for :func:`density`.
+
+    Mean shift from every cell that no denser start is near to; of two modes without a valley between them the denser
+    stays.
     """
-    count = len(cells)
-    height = np.empty(count)
+    count = cells.shape[1]
+    height = np.empty(count, np.float32)
     for m in range(count):
-        height[m] = density(cells[m], cells, mass, width)
+        height[m] = density(cells[:, m].copy(), cells, mass, tightness)
     order = np.argsort(-height)
     taken = np.zeros(count, np.bool_)
-    modes = np.empty((limit, 6))
-    heights = np.empty(limit)
+    modes = np.empty((limit, 6), np.float32)
+    heights = np.empty(limit, np.float32)
     found = 0
     for m in order:
         if taken[m] or found == limit:
             continue
         for other in range(count):
-            squared = 0.0
+            squared = np.float32(0.0)
             for c in range(6):
-                squared += (cells[m, c] - cells[other, c]) ** 2
-            if squared < (0.5 * width[m]) ** 2:
+                squared += (cells[c, m] - cells[c, other]) ** 2
+            if squared * tightness[m] < 0.25:
                 taken[other] = True
-        mode = _climb(cells[m], cells, mass, width)
-        top = density(mode, cells, mass, width)
+        mode = _climb(cells[:, m].copy(), cells, mass, tightness)
+        top = density(mode, cells, mass, tightness)
         own = True
         for k in range(found):
-            if _joined(mode, modes[k], valley * min(top, heights[k]), cells, mass, width):
+            if _joined(mode, modes[k], valley * min(top, heights[k]), cells, mass, tightness):
                 own = False
                 break
         if own:
@@ -185,41 +205,46 @@ def find_modes(cells, mass, width, valley, limit):
     return modes[:found].copy()
 
 
-@numba.njit(cache=True, nogil=True)
-def _climb(start, cells, mass, width):
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _climb(start, cells, mass, tightness):
     """Mean shift from ``start`` [6] to the mode above it."""
     place = start.copy()
-    for _ in range(30):
-        total = 0.0
-        mean = np.zeros(6)
-        for m in range(len(cells)):
-            limit = width[m] * width[m]
-            squared = 0.0
-            for c in range(6):
-                difference = place[c] - cells[m, c]
-                squared += difference * difference
-                if squared >= limit:
-                    break
-            if squared < limit:
-                weight = mass[m] * (1.0 - squared / limit) / limit
-                total += weight
-                for c in range(6):
-                    mean[c] += weight * cells[m, c]
-        moved = 0.0
-        for c in range(6):
-            moved = max(moved, abs(mean[c] / total - place[c]))
-            place[c] = mean[c] / total
-        if moved < 1e-3:
+    count = cells.shape[1]
+    weight = np.empty(count, np.float32)
+    for _ in range(20):
+        a, b, c, d, e, f = place[0], place[1], place[2], place[3], place[4], place[5]
+        for m in range(count):
+            squared = (
+                (cells[0, m] - a) ** 2
+                + (cells[1, m] - b) ** 2
+                + (cells[2, m] - c) ** 2
+                + (cells[3, m] - d) ** 2
+                + (cells[4, m] - e) ** 2
+                + (cells[5, m] - f) ** 2
+            )
+            weight[m] = mass[m] * tightness[m] * max(np.float32(1.0) - squared * tightness[m], np.float32(0.0))
+        total = np.float32(0.0)
+        for m in range(count):
+            total += weight[m]
+        moved = np.float32(0.0)
+        for axis in range(6):
+            mean = np.float32(0.0)
+            for m in range(count):
+                mean += weight[m] * cells[axis, m]
+            mean /= total
+            moved = max(moved, abs(mean - place[axis]))
+            place[axis] = mean
+        if moved < 2e-3:
             break
     return place
 
 
 @numba.njit(cache=True, nogil=True)
-def _joined(a, b, level, cells, mass, width):
+def _joined(a, b, level, cells, mass, tightness):
     """Whether the density stays above ``level`` all along the line from a to b."""
     for step in range(1, 6):
-        t = step / 6.0
-        if density(a + t * (b - a), cells, mass, width) < level:
+        t = np.float32(step / 6.0)
+        if density(a + t * (b - a), cells, mass, tightness) < level:
             return False
     return True
 
@@ -232,17 +257,19 @@ def _match(
         shares = np.empty((len(votes), len(modes)))
         match_votes(votes, scale, modes, config.floor, config.outlier, shares)
         modes = _refined(votes, weight, scale, modes, shares, config.floor)
-        modes = modes[_apart(modes, weight @ shares, config.same)]
+        modes = modes[_apart(modes, weight @ shares, config)]
     shares = np.empty((len(votes), len(modes)))
     match_votes(votes, scale, modes, config.floor, config.outlier, shares)
     return shares, modes
 
 
-def _apart(modes: np.ndarray, mass: np.ndarray, same: float) -> list[int]:
-    """Indices of modes without the lighter ones of those that fell together."""
+def _apart(modes: np.ndarray, area: np.ndarray, config: VoteConfig) -> list[int]:
+    """Indices of the modes that are people of their own, by falling area."""
     kept: list[int] = []
-    for k in np.argsort(-mass, kind="stable"):
-        if mass[k] > 0 and all(np.linalg.norm(modes[k] - modes[other]) > same for other in kept):
+    for k in np.argsort(-area, kind="stable"):
+        distance = np.linalg.norm(modes[kept] - modes[k], axis=1)
+        part = (distance < config.same) | ((distance < config.near) & (area[k] < config.minor * area[kept]))
+        if area[k] > 0 and not part.any():
             kept.append(int(k))
     return kept
 
@@ -257,7 +284,8 @@ def match_votes(votes, scale, modes, floor, outlier, shares):
             off = 0.0
             for c in range(6):
                 off += abs(votes[n, c] - modes[k, c])
-            shares[n, k] = math.exp(-min(off / (scale[n] + floor), 700.0))
+            off /= scale[n] + floor
+            shares[n, k] = math.exp(-off) if off < 50.0 else 0.0
             total += shares[n, k]
         for k in range(len(modes)):
             shares[n, k] /= total
@@ -315,6 +343,7 @@ def _describe(
         chest=modes[order, 3:],
         share=share.reshape(len(order), *fields.foreground.shape),
         area=area[order],
+        pixels=pixels[order],
         spread=(parts * off).sum(0) / total,
         scale=(parts * scale[:, None]).sum(0) / total,
     )
