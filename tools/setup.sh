@@ -296,7 +296,10 @@ install_build_tools() {
     [ ${#wanted[@]} -eq 0 ] || pip_install "${wanted[@]}"
 }
 
-install_lint() { pip_install -r "$requirements/lint.txt"; }
+install_lint() {
+    pip_install -r "$requirements/lint.txt"
+    "$venv/bin/python" "$root/tools/mend_tensorrt_stubs.py"
+}
 
 install_training() {
     TORCH=any install_torch
@@ -407,7 +410,8 @@ fi
 step build_tools "$(key_of "$constraints" -- "$requirements/colcon.txt")" "Installing build tools" install_build_tools
 case $extra in
     lint)
-        step lint "$(key_of "$constraints" -- "$requirements/lint.txt")" "Installing ruff and mypy" install_lint
+        step lint "$(key_of "$constraints" -- "$requirements/lint.txt" "$root/tools/mend_tensorrt_stubs.py")" \
+            "Installing ruff and mypy" install_lint
         ;;
     training)
         step training "$(key_of "$constraints" -- "$requirements/training.txt")" "Installing what training needs" \

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from human_recon.inference.batching import SIZES
 from human_recon.inference.engine import Engine, EngineError
 from human_recon.inference.files import PRECISIONS, NetworkFiles, NetworkName, Precision
+from human_recon.inference.gpu import gpu_name
 
 EngineName = Literal["onnxruntime", "openvino", "tensorrt", "torch"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,14 @@ def open_engine(network: NetworkName, choice: EngineChoice | None = None, files:
 
 
 def candidates(choice: EngineChoice) -> list[Candidate]:
-    """Every way to run a network that ``choice`` leaves open, the preferred first where two are equally fast."""
-    engines = ENGINES if choice.engine == "auto" else (choice.engine,)
+    """Every way to run a network that ``choice`` leaves open.
+
+    torch is among them only where there is a GPU, or where it is asked for: on a CPU it is slower than ONNX Runtime and
+    takes seconds and hundreds of megabytes to load.
+    """
+    engines: tuple[EngineName, ...] = (choice.engine,) if choice.engine != "auto" else ENGINES
+    if choice.engine == "auto" and gpu_name() is None:
+        engines = tuple(engine for engine in ENGINES if engine != "torch")
     precisions = PRECISIONS if choice.precision == "auto" else (choice.precision,)
     return [Candidate(engine, precision) for engine in engines for precision in precisions]
 
@@ -85,22 +90,44 @@ def build(candidate: Candidate, files: NetworkFiles, threads: int) -> Engine:
     problem = missing(candidate.engine)
     if problem is not None:
         raise EngineError(problem)
-    graph = files.graph(candidate.precision)
+    graph, precision = files.graph(candidate.precision), candidate.precision
+    sizes = SIZES.get(files.name, (1,))
     if candidate.engine == "onnxruntime":
         from human_recon.inference.onnxruntime_engine import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(graph, candidate.precision, threads)
-    from human_recon.inference.openvino_engine import OpenVinoEngine
+        return OnnxRuntimeEngine(graph, precision, threads)
+    if candidate.engine == "openvino":
+        from human_recon.inference.openvino_engine import OpenVinoEngine
 
-    return OpenVinoEngine(graph, candidate.precision, threads)
+        return OpenVinoEngine(graph, precision, threads)
+    if candidate.engine == "tensorrt":
+        from human_recon.inference.tensorrt_engine import TensorRtEngine
+
+        return TensorRtEngine(graph, precision, sizes)
+    from human_recon.inference.engine_torch import TorchEngine
+
+    return TorchEngine(graph, precision, threads, sizes)
 
 
-_PACKAGES = {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",)}
+_PACKAGES = {
+    "onnxruntime": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt", "onnx"),
+    "torch": ("torch", "onnx"),
+}
 
 
 def missing(engine: EngineName) -> str | None:
     """Why ``engine`` cannot run on this machine, and what to install; None when it can."""
-    if engine not in _PACKAGES:
-        return f"{engine} is not supported yet"
-    lacking = [name for name in _PACKAGES[engine] if importlib.util.find_spec(name) is None]
-    return f"{engine} is not installed: pip install {' '.join(lacking)}" if lacking else None
+    lacking = [name for name in _PACKAGES[engine] if not _installed(name)]
+    if lacking:
+        return f"{engine} needs what is not installed: pip install {' '.join(lacking)}"
+    if engine == "tensorrt" and gpu_name() is None:
+        return "tensorrt needs an NVIDIA GPU and its driver; this machine shows none"
+    return None
+
+
+def _installed(name: str) -> bool:
+    """True for a package with code in it: type stubs alone leave a folder of that name, too."""
+    found = importlib.util.find_spec(name)
+    return found is not None and found.origin is not None

@@ -14,8 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-OPSET = 18
-_HALF_FROM = 256  # elements: smaller constants stay float32
+OPSET = 20  # from 19 on, QuantizeLinear takes float16, which TensorRT engines need
 
 
 def export_graph(network: nn.Module, image: tuple[int, int, int], outputs: Sequence[str]) -> onnx.ModelProto:
@@ -80,15 +79,15 @@ def resize_by_constant_scales(model: onnx.ModelProto) -> None:
 
 
 def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose large float32 constants are stored as float16, each followed by a cast: half the file.
+    """A copy whose matrices and kernels are stored as float16, each followed by a cast: half the file.
 
-    Engines fold the casts when they load the file. float32 to the outside, and in what is computed.
+    Vectors stay float32: among them are quantisation scales, some too small for float16. Engines fold the casts when they load the file. float32 to the outside, and in what is computed.
     """
     model = copy.deepcopy(model)
     graph = model.graph
     casts = []
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= _HALF_FROM:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
             stored = f"{tensor.name}_half"
             values = numpy_helper.to_array(tensor).astype(np.float16)
             if not np.isfinite(values).all():
