@@ -28,9 +28,8 @@ from torch.nn import functional
 from human_recon.body.landmarks import landmark_vertices
 from human_recon.body.model import BodyModel, default_body_model
 from human_recon.evaluation.metrics.correspondence import confusion, front_back_sides, left_right_sides, summarize
-from human_recon.simulation.assets import Assets
 from human_recon.simulation.stream import CropBatch
-from training.body_net.descriptors import SurfacePixels, TrainedBodyNet, and_mirrored, crop_batches, crop_images
+from training.body_net.descriptors import SurfacePixels, TrainedBodyNet, and_mirrored, begin, crop_batches, crop_images
 from training.body_net.ensemble import Ensemble, smooth_embedding
 from training.body_net.network import DESCRIPTOR
 from training.body_net.segmentations import (
@@ -368,15 +367,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="motion capture and clothing; default: $HUMAN_RECON_DATA")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)
-    begin = time.perf_counter()
+    start = time.perf_counter()
+    net, assets = begin(args.checkpoint, args.data, args.threads)
 
     def say(text: str) -> None:
-        print(f"{time.perf_counter() - begin:4.0f} s  {text}", flush=True)
+        print(f"{time.perf_counter() - start:4.0f} s  {text}", flush=True)
 
-    body, assets = default_body_model(), Assets.locate(args.data)
-    net = TrainedBodyNet.load(args.checkpoint)
+    body = default_body_model()
     surface, spread = Surface.of(body), spread_vertices(body, 1000)
     say("surface divided")
     rng = np.random.default_rng(0)
@@ -435,7 +432,7 @@ def main() -> None:
         "steps": args.steps,
         "pixels_per_step": args.pixels,
         "segmentations_per_step": args.per_step,
-        "seconds": round(time.perf_counter() - begin),
+        "seconds": round(time.perf_counter() - start),
         "command": "python -m training.body_net.ablate_descriptors CHECKPOINT "
         f"-o {args.output.name} --batches {args.batches} --held-out {args.held_out} --steps {args.steps} "
         f"--pixels {args.pixels} --per-step {args.per_step}",

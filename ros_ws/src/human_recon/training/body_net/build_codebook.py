@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from human_recon.body.model import BodyModel, default_body_model
 from human_recon.evaluation.metrics.correspondence import (
@@ -32,9 +31,8 @@ from human_recon.evaluation.metrics.correspondence import (
     left_right_sides,
 )
 from human_recon.perception.codebook import Codebook
-from human_recon.simulation.assets import Assets
 from human_recon.simulation.stream import CropBatch
-from training.body_net.descriptors import SurfacePixels, TrainedBodyNet, and_mirrored, crop_batches, crop_images
+from training.body_net.descriptors import SurfacePixels, TrainedBodyNet, and_mirrored, begin, crop_batches, crop_images
 from training.body_net.segmentations import spread_vertices
 
 SEED = 5  # of the stream; the training uses 0
@@ -151,11 +149,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="motion capture and clothing; default: $HUMAN_RECON_DATA")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)
-    begin = time.perf_counter()
-    body, assets = default_body_model(), Assets.locate(args.data)
-    net = TrainedBodyNet.load(args.checkpoint)
+    start = time.perf_counter()
+    net, assets = begin(args.checkpoint, args.data, args.threads)
+    body = default_body_model()
     vertices, distances = spread_vertices(body, args.vertices)
 
     sums = DescriptorSums.none(*net.embedding.shape)
@@ -165,7 +161,7 @@ def main() -> None:
         sums.add(pixels.vertex, net.describe(crop_images(batch))[pixels.crop, pixels.row, pixels.column])
         crops += len(batch.mask)
         if number % 10 == 9:
-            print(f"{crops} crops, {sums.count.sum()} pixels, {time.perf_counter() - begin:.0f} s", flush=True)
+            print(f"{crops} crops, {sums.count.sum()} pixels, {time.perf_counter() - start:.0f} s", flush=True)
     mean, table = mean_descriptors(sums, distances, vertices, net.embedding), of_length_1(net.embedding[vertices])
     made = {"mean": mean, "class_vectors": table, "both": of_length_1(mean + table)}
     codebooks = {name: Codebook(vertices, descriptors) for name, descriptors in made.items()}
@@ -189,7 +185,7 @@ def main() -> None:
         "data": assets.digest,
         "distance_to_next_vertex_mean": _rounded(nearest.mean()),
         "held_out": {"split": "test", "seed": SEED, **places.summary(body)},
-        "seconds": round(time.perf_counter() - begin),
+        "seconds": round(time.perf_counter() - start),
         "command": "python -m training.body_net.build_codebook CHECKPOINT -o "
         f"{args.output.name} --vertices {args.vertices} --batches {args.batches} --held-out {args.held_out}",
         "sha256": hashlib.sha256(args.output.read_bytes()).hexdigest(),

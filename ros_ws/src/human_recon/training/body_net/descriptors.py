@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -74,6 +75,20 @@ class TrainedBodyNet:
         """Midway between pelvis and chest, where a crop's centre should be: [N, 3] float64, crop frame, metres."""
         points = self.network(torch.from_numpy(np.ascontiguousarray(images))).points
         return points[:, [PELVIS, CHEST]].mean(dim=1).double().numpy()
+
+
+def begin(checkpoint: Path, data: Path | None, threads: int) -> tuple[TrainedBodyNet, Assets]:
+    """What the programs beside this file begin with; ends the program when the checkpoint cannot be used."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    assets = Assets.locate(data)
+    for name, path in (("motion capture", assets.motion), ("wardrobe", assets.wardrobe)):
+        if path is None:
+            print(f"no {name}: people are made without it, and figures are not comparable with others", file=sys.stderr)
+    try:
+        return TrainedBodyNet.load(checkpoint), assets
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)

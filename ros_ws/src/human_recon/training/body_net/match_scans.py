@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.spatial import cKDTree
 
 from human_recon.body.model import default_body_model
@@ -33,7 +32,7 @@ from human_recon.perception.crops import WINDOW, CropCamera, crop_lookup, crop_p
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.benchmarks import open_benchmark
 from human_recon.simulation.scans import Scan
-from training.body_net.descriptors import TrainedBodyNet
+from training.body_net.descriptors import TrainedBodyNet, begin
 from training.body_net.network import STRIDE
 from training.body_net.segmentations import UNIT, geodesic_distances
 
@@ -221,15 +220,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="motion capture and clothing; default: $HUMAN_RECON_DATA")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)
-    begin = time.perf_counter()
-    body, assets = default_body_model(), Assets.locate(args.data)
-    net = TrainedBodyNet.load(args.checkpoint)
+    start = time.perf_counter()
+    net, assets = begin(args.checkpoint, args.data, args.threads)
+    body = default_body_model()
     distances = geodesic_distances(body)
-    print(f"distances along the surface: {time.perf_counter() - begin:.0f} s", flush=True)
+    print(f"distances along the surface: {time.perf_counter() - start:.0f} s", flush=True)
     scans = list(described_scans(net, assets, args.scans, args.views))
-    print(f"{len(scans)} scans described: {time.perf_counter() - begin:.0f} s", flush=True)
+    print(f"{len(scans)} scans described: {time.perf_counter() - start:.0f} s", flush=True)
 
     result: dict[str, Any] = {
         "what": "nearest descriptors between scans of different people; errors in the form of seed 004, table 2",
@@ -261,7 +258,7 @@ def main() -> None:
                 result[name][group] = summary(some)
         figures = result[name]["all"]["euclidean"]
         print(f"{name}: AE {figures['AE_cm']} cm, WE {figures['WE_cm']} cm", flush=True)
-    result["seconds"] = round(time.perf_counter() - begin)
+    result["seconds"] = round(time.perf_counter() - start)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(result, indent=2) + "\n")
     if args.picture is not None:
