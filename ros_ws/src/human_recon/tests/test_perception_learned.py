@@ -17,7 +17,7 @@ from human_recon.perception.body_net import BodyReading, joints_of, matrices_fro
 from human_recon.perception.codebook import Codebook
 from human_recon.perception.confidence import PERSON_FEATURES, VOTE_FEATURES, DetectorConfidence, LogisticModel
 from human_recon.perception.crops import SIZE, CropCamera, crop_lookup, crop_points
-from human_recon.perception.duplicates import overlap, without_duplicates
+from human_recon.perception.duplicates import DuplicateConfig, Group, merged, overlap
 from human_recon.perception.estimate import Perceived
 from human_recon.perception.learned import LearnedConfig, LearnedPerception
 from human_recon.perception.people_input import CoarseView
@@ -195,13 +195,36 @@ def test_two_proposals_of_one_person_are_merged(seen: list[Seen]) -> None:
     perception._body.proposals = lambda: everybody  # type: ignore[attr-defined]
     reading = perception.read(one.frame, everybody)
     confidence = np.linspace(0.9, 0.5, len(everybody))
-    assert without_duplicates(reading, confidence, 0.6) == list(range(len(found)))
+    count = len(found)
+    assert merged(reading, confidence, DuplicateConfig()) == [Group(n, (n + count,)) for n in range(count)]
+    # Were their bodies another, they would have misread the same pixels: gone, not followers.
+    elsewhere = reading.joints.copy()
+    elsewhere[count:] += np.float32([0.0, 0.0, 5.0])
+    misread = merged(replace(reading, joints=elsewhere), confidence, DuplicateConfig())
+    assert misread == [Group(n, ()) for n in range(count)]
     for n in range(len(found)):
         assert overlap(reading, n, n) == pytest.approx(1.0)
         assert overlap(reading, n, n + len(found)) > 0.85
         for other in range(len(found)):
             if other != n:
                 assert overlap(reading, n, other) < 0.1
+
+
+def test_a_person_found_in_two_pieces_gets_both(seen: list[Seen]) -> None:
+    """Two proposals of one body, one with the mask's upper half, one with the lower."""
+    one = max(seen, key=lambda s: s.result.people[0].mask.sum())
+    found = [one.perception.propose(one.frame)[0]] * 2
+    one.perception._body.proposals = lambda: found  # type: ignore[attr-defined]
+    reading = one.perception.read(one.frame, found)
+    whole = upsample(one.frame, reading, [[0]], UpsamplingConfig())
+    halves = reading.mask.copy()
+    halves[0, 32:], halves[1, :32] = 0.0, 0.0
+    pieces = replace(reading, mask=halves)
+    assert overlap(pieces, 0, 1) == 0.0
+    assert merged(pieces, np.array([0.9, 0.8]), DuplicateConfig()) == [Group(0, (1,))]
+    both = upsample(one.frame, pieces, [[0, 1]], UpsamplingConfig())
+    # Where the pieces meet neither is sure.
+    assert ((both.owner == 0) != (whole.owner == 0)).sum() < 0.1 * (whole.owner == 0).sum()
 
 
 def reading_of(rng: np.random.Generator) -> tuple[Frame, BodyReading]:
@@ -239,8 +262,8 @@ def reading_of(rng: np.random.Generator) -> tuple[Frame, BodyReading]:
 
 def test_upsampling_equals_reference(rng: np.random.Generator) -> None:
     frame, reading = reading_of(rng)
-    fast = upsample(frame, reading, [1, 0], UpsamplingConfig())
-    slow = upsample_reference(frame, reading, [1, 0], UpsamplingConfig())
+    fast = upsample(frame, reading, [[1], [0]], UpsamplingConfig())
+    slow = upsample_reference(frame, reading, [[1], [0]], UpsamplingConfig())
     assert (slow.owner == 0).sum() > 300 and (slow.owner == 1).sum() > 300
     np.testing.assert_allclose(fast.likelihood, slow.likelihood, atol=2e-5)
     # Single pixels may lie on a border to within rounding.
@@ -268,7 +291,7 @@ def test_masks_end_where_surfaces_end() -> None:
         vertex=np.zeros((1, 64, 64), np.int16),
         similarity=np.ones((1, 64, 64), np.float32),
     )
-    claims = upsample(Frame(0, "camera", depth, camera), reading, [0], UpsamplingConfig())
+    claims = upsample(Frame(0, "camera", depth, camera), reading, [[0]], UpsamplingConfig())
     rows = claims.owner[100:380, 200:500] == 0
     np.testing.assert_array_equal(rows, np.broadcast_to(np.arange(200, 500) < edge, rows.shape))
 

@@ -1,8 +1,9 @@
-"""One person, one proposal: proposals whose masks are the same pixels are merged."""
+"""One person, one proposal: proposals of the same pixels or of the same body are merged."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -13,16 +14,37 @@ from human_recon.perception.crops import CropCamera
 _SAME_SURFACE = 0.1  # metres between a cell and the cell of another crop that shows the same place
 
 
-def without_duplicates(reading: BodyReading, confidence: np.ndarray, share: float) -> list[int]:
-    """Indices of the proposals that are left, most confident first.
+@dataclass(frozen=True)
+class DuplicateConfig:
+    """When two proposals are of one person."""
 
-    A proposal goes when ``share`` of its mask or more is also in the mask of one that stays.
+    overlap: float = 0.6  # share of a mask inside the other's
+    distance: float = 0.25  # metres, mean distance of the joints of both bodies: two people are not that close
+
+
+@dataclass(frozen=True)
+class Group:
+    """Proposals of one person, by index."""
+
+    leader: int  # the most confident
+    followers: tuple[int, ...]  # of the same body: they add to its mask, as when the legs made a proposal of their own
+
+
+def merged(reading: BodyReading, confidence: np.ndarray, config: DuplicateConfig) -> list[Group]:
+    """Who is left, most confident first.
+
+    A proposal of the same body as a more confident one follows that one; one of the same pixels, but of another body,
+    has misread somebody who is found already, and goes.
     """
-    kept: list[int] = []
-    for n in np.argsort(-confidence, kind="stable"):
-        if all(overlap(reading, int(n), other) < share for other in kept):
-            kept.append(int(n))
-    return kept
+    leaders: dict[int, list[int]] = {}
+    for n in map(int, np.argsort(-confidence, kind="stable")):
+        distance = {k: float(np.linalg.norm(reading.joints[n] - reading.joints[k], axis=1).mean()) for k in leaders}
+        nearest = min(distance, key=distance.__getitem__, default=None)
+        if nearest is not None and distance[nearest] < config.distance:
+            leaders[nearest].append(n)
+        elif all(overlap(reading, n, k) < config.overlap for k in leaders):
+            leaders[n] = []
+    return [Group(leader, tuple(followers)) for leader, followers in leaders.items()]
 
 
 def overlap(reading: BodyReading, n: int, other: int) -> float:

@@ -14,7 +14,7 @@ from human_recon.inference.engine import Engine
 from human_recon.perception.body_net import BodyReading, crop_images, read_body_net
 from human_recon.perception.codebook import Codebook
 from human_recon.perception.confidence import DetectorConfidence, person_features, vote_features
-from human_recon.perception.duplicates import without_duplicates
+from human_recon.perception.duplicates import DuplicateConfig, Group, merged
 from human_recon.perception.estimate import Perceived, PersonEstimate
 from human_recon.perception.people_input import CoarseView
 from human_recon.perception.people_net import read_people_net
@@ -36,7 +36,7 @@ class LearnedConfig:
     upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
     least_vote_confidence: float = 0.03  # below it BodyNet is not asked
     least_confidence: float = 0.5  # below it a proposal is nobody
-    duplicate: float = 0.6  # share of a mask inside another's from which both are one person
+    duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
     least_area: float = 0.008  # square metres, seen from the front, of pixels that a person must have
 
 
@@ -68,11 +68,15 @@ class LearnedPerception:
         found = self.propose(frame, clock)
         reading = self.read(frame, found, clock)
         confidence = self._confidence.person(person_features(found, reading))
-        kept = without_duplicates(reading, confidence, self.config.duplicate)
-        kept = [n for n in kept if confidence[n] >= self.config.least_confidence]
-        kept.sort(key=lambda n: float(reading.joints[n, 0, 2]))
+        kept = [
+            group
+            for group in merged(reading, confidence, self.config.duplicates)
+            if confidence[group.leader] >= self.config.least_confidence
+        ]
+        kept.sort(key=lambda group: float(reading.joints[group.leader, 0, 2]))
         clock.lap("judge")
-        claims = upsample(frame, reading, kept, self.config.upsampling)
+        owners = [(group.leader, *group.followers) for group in kept]
+        claims = upsample(frame, reading, owners, self.config.upsampling)
         people = self._people_of(frame, reading, confidence, kept, claims)
         clock.lap("pixels")
         return Perceived(people, claims.parts, claims.vertices, claims.similarity, clock.timings)
@@ -101,11 +105,11 @@ class LearnedPerception:
         return reading
 
     def _people_of(
-        self, frame: Frame, reading: BodyReading, confidence: np.ndarray, kept: list[int], claims: Claims
+        self, frame: Frame, reading: BodyReading, confidence: np.ndarray, kept: list[Group], claims: Claims
     ) -> tuple[PersonEstimate, ...]:
-        """Those of the kept proposals whom enough pixels are left to; the pixels of the others become nobody's."""
+        """Those of the kept whom enough pixels are left to; the pixels of the others become nobody's."""
         people = []
-        for person, n in enumerate(kept):
+        for person, n in enumerate(group.leader for group in kept):
             mask = claims.owner == person
             area = np.square(frame.depth[mask]).sum() / (frame.intrinsics.fx * frame.intrinsics.fy)
             if area < self.config.least_area:

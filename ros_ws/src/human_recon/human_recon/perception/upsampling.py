@@ -6,6 +6,7 @@ near it whose surface it is on, so a mask ends where the surface ends and not so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -43,10 +44,10 @@ class Claims:
     similarity: np.ndarray  # [H, W] float32, 0 of nobody
 
 
-def upsample(frame: Frame, reading: BodyReading, chosen: list[int], config: UpsamplingConfig) -> Claims:
-    """Let the ``chosen`` proposals claim the frame's pixels; a pixel that several claim goes to the likeliest.
+def upsample(frame: Frame, reading: BodyReading, owners: Sequence[Sequence[int]], config: UpsamplingConfig) -> Claims:
+    """Let people claim the frame's pixels; a pixel that several claim goes to the likeliest.
 
-    Owners are indices into ``chosen``. The frame must be undistorted.
+    ``owners`` are the people, each a few proposals by index that claim for them. The frame must be undistorted.
     """
     shape = frame.depth.shape
     claims = Claims(
@@ -57,7 +58,7 @@ def upsample(frame: Frame, reading: BodyReading, chosen: list[int], config: Upsa
         similarity=np.zeros(shape, np.float32),
     )
     camera = frame.intrinsics
-    for person, n in enumerate(chosen):
+    for person, n in ((person, n) for person, indices in enumerate(owners) for n in indices):
         crop = reading.crops[n]
         active = _active(reading.mask[n])
         window = _image_window(active, crop, camera)
@@ -239,6 +240,8 @@ def _claim(
                     if not (0 <= y0 < cells and 0 <= x0 < cells) or part[y0, x0] >= scores.shape[2]:
                         continue
                     p = part[y0, x0]
+                    if p == chosen and highest > -np.inf:
+                        continue
                     score = np.float32(0.0)
                     if a > 0:
                         score += a * scores[i - 2, j - 2, p]
@@ -258,7 +261,9 @@ def _claim(
             similarities[v, u] = similarity[row, column]
 
 
-def upsample_reference(frame: Frame, reading: BodyReading, chosen: list[int], config: UpsamplingConfig) -> Claims:
+def upsample_reference(
+    frame: Frame, reading: BodyReading, owners: Sequence[Sequence[int]], config: UpsamplingConfig
+) -> Claims:
     """:func:`upsample`, written to be read: one pixel and one person at a time."""
     shape = frame.depth.shape
     owner, likelihood = np.full(shape, -1, np.int16), np.zeros(shape, np.float32)
@@ -270,7 +275,7 @@ def upsample_reference(frame: Frame, reading: BodyReading, chosen: list[int], co
         return (1.0 + ((a - b) / config.surface) ** 2) ** -2
 
     for v, u in zip(*np.nonzero(frame.depth > 0), strict=True):
-        for person, n in enumerate(chosen):
+        for person, n in ((person, n) for person, indices in enumerate(owners) for n in indices):
             crop = reading.crops[n]
             direction = crop.rotation @ rays[v, u]
             if direction[2] < 1e-6:
