@@ -12,6 +12,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from human_recon.body.model import BodyModel
+from human_recon.body.parts import vertex_parts
+from human_recon.camera.points import depth_to_points
 from human_recon.resources import model_path
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.benchmarks import BENCHMARKS, MANIFEST, OpenBenchmark
@@ -52,7 +54,9 @@ def test_a_fingerprint_sees_one_more_frame() -> None:
     assert opened("single").fingerprint(1) != opened("single").fingerprint(2)
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("single", 1, 1), ("multi", 2, 4), ("crowd", 5, 8), ("empty", 0, 0)])
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("single", 1, 1), ("multi", 2, 4), ("crowd", 5, 8), ("empty", 0, 0)]
+)
 def test_frames_show_as_many_people_as_they_promise(name: str, least: int, most: int) -> None:
     benchmark = BENCHMARKS[name]
     in_scene = []
@@ -75,6 +79,19 @@ def test_nobody_is_in_empty_scenes_and_something_is() -> None:
         assert true.labels is not None and not true.labels.any()
         assert true.parts is not None and (true.parts == 255).all()
         assert np.mean(true.frame.depth > 0) > 0.1
+
+
+def test_pixels_of_people_and_no_others_know_their_vertex(body: BodyModel) -> None:
+    (true,) = next(opened("multi").sequences())
+    assert true.vertices is not None and true.labels is not None and true.parts is not None
+    on = true.vertices >= 0
+    np.testing.assert_array_equal(on, true.labels > 0)
+    np.testing.assert_array_equal(vertex_parts(body)[true.vertices[on]], true.parts[on])
+    for person in true.people:  # on the body, or as far off as clothes are
+        mine = on & (true.labels == person.id) & (true.frame.depth > 0)
+        points = depth_to_points(true.frame.depth, true.frame.intrinsics)[mine]
+        away = np.linalg.norm(points - person.vertices[true.vertices[mine]], axis=1)
+        assert np.median(away) < 0.08
 
 
 def test_seeds_differ() -> None:
