@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "measure the pipeline on frames whose truth is known; write metrics.json and a report",
     "bench": "measure how long the pipeline takes; write a JSON file",
     "demo": "render a small scene, run the perception node on it and show what it found",
+    "engine": "say what the networks can run on here; build, measure and check those engines",
     "play": "publish a bag's topics where `ros2 bag` is not installed",
 }
 

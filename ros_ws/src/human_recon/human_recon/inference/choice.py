@@ -99,7 +99,7 @@ def build(candidate: Candidate, files: NetworkFiles, threads: int) -> Engine:
     if candidate.engine == "openvino":
         from human_recon.inference.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(graph, precision, threads)
+        return OpenVinoEngine(graph, precision, threads, max(sizes))
     if candidate.engine == "tensorrt":
         from human_recon.inference.tensorrt_engine import TensorRtEngine
 

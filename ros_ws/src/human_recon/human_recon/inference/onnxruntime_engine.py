@@ -27,6 +27,7 @@ class OnnxRuntimeEngine:
             raise EngineError(f"{graph}: onnxruntime cannot load it ({error})") from error
         self._shape = tuple(self._session.get_inputs()[0].shape[1:])
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self.run(np.zeros((1, *self._shape), np.float32))  # the first run takes its memory
         plural = "" if threads == 1 else "s"
         self.description = f"onnxruntime {onnxruntime.__version__} {precision}, CPU, {threads} thread{plural}"
 

@@ -61,7 +61,7 @@ class Measure:
             return float((ours.argmax(-1) != theirs.argmax(-1)).mean())
         if self.kind == "direction":
             lengths = np.linalg.norm(ours, axis=-1) * np.linalg.norm(theirs, axis=-1)
-            return float((1.0 - (ours * theirs).sum(-1) / np.maximum(lengths, 1e-12)).mean())
+            return max(float((1.0 - (ours * theirs).sum(-1) / np.maximum(lengths, 1e-12)).mean()), 0.0)
         return float(np.abs(ours - theirs).mean())
 
     def _vectors(self, outputs: Outputs) -> np.ndarray:

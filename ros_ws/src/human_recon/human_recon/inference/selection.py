@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from human_recon.inference import cache
-from human_recon.inference.choice import Candidate, build, missing
+from human_recon.inference.choice import Candidate, build
 from human_recon.inference.engine import Engine, EngineError
 from human_recon.inference.files import NetworkFiles
 from human_recon.inference.gpu import gpu_name
@@ -54,33 +54,36 @@ def select(files: NetworkFiles, candidates: Sequence[Candidate], threads: int) -
     """The fastest of ``candidates`` whose outputs pass the parity table. Raises EngineError when there is none."""
     facts = _facts(files, candidates, threads)
     path = cache.cache_folder() / f"{files.name}-{cache.fingerprint(facts)}.json"
-    known = cache.read_json(path)
-    chosen = next((c for c in candidates if known is not None and str(c) == known.get("chosen")), None)
+    known = cache.read_json(path) or {}
+    chosen = next((candidate for candidate in candidates if str(candidate) == known.get("chosen")), None)
     if chosen is not None:
         try:
             engine = build(chosen, files, threads)
         except EngineError as error:
-            _log.warning("%s ran on %s before: %s; measuring again", files.name, chosen, error)
-            chosen = None
-    if chosen is not None:
-        _log.info("%s runs on %s, the fastest here when measured (%s)", files.name, engine.description, path)
-        return engine
+            _log.warning("%s ran on %s before, now %s; measuring again", files.name, chosen, error)
+        else:
+            _log.info("%s runs on %s, the fastest here when measured (%s)", files.name, engine.description, path)
+            return engine
     measured, engines = measure(files, candidates, threads)
     for one in measured:
-        _log.log(logging.INFO if one.candidate in engines or missing(one.candidate.engine) else logging.WARNING,
-                 "%s with %s", files.name, one.summary)  # fmt: skip
-    passed = [one for one in measured if one.milliseconds is not None and one.problem is None]
-    if not passed:
+        # Worth a warning: it runs here, but what it computes is not what the network was trained to say.
+        _log.log(logging.WARNING if one.rows and one.problem else logging.INFO, "%s with %s", files.name, one.summary)
+    if not engines:
         reasons = "; ".join(one.summary for one in measured)
         raise EngineError(f"no engine can run {files.name}: {reasons}")
-    best = min(passed, key=lambda one: one.milliseconds or 0.0)
-    content = {"chosen": str(best.candidate), "measured": [_plain(one) for one in measured], "facts": facts}
+    best = fastest(measured)
+    content = {"chosen": str(best.candidate), "measured": [plain(one) for one in measured], "facts": facts}
     try:
         cache.write_json(path, content)
     except OSError as error:
         _log.warning("%s: %s; engines will be measured again next time", path, error.strerror or error)
-    _log.info("%s runs on %s", files.name, best.description)
+    _log.info("%s runs on %s, the fastest here", files.name, best.description)
     return engines[best.candidate]
+
+
+def fastest(measured: Sequence[Measured]) -> Measured:
+    """The fastest of those that can be chosen, of which there must be one."""
+    return min((one for one in measured if one.milliseconds is not None), key=lambda one: one.milliseconds or 0.0)
 
 
 def measure(
@@ -159,7 +162,8 @@ def _cpu() -> str:
     return cache.fingerprint(seen) + f" {platform.machine()}"
 
 
-def _plain(one: Measured) -> dict[str, Any]:
+def plain(one: Measured) -> dict[str, Any]:
+    """As JSON has it."""
     return {
         "candidate": str(one.candidate),
         "description": one.description,

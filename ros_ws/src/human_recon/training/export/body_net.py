@@ -27,7 +27,8 @@ _PREFIX = "network."  # of BodyNet in the training's model; the rest is the ense
 _MASK = ("mask", 0)
 MEASURES = (
     Measure("mask", "mask", "mask", {"fp32": 2e-3, "fp16": 0.02, "int8": 0.02}, valid=3),
-    Measure("parts", "class", "parts", {"fp32": 3e-3, "fp16": 0.03, "int8": 0.03}, None, _MASK, 3),
+    # Most pixels that change part lie on the border of two, where either is as right as the other.
+    Measure("parts", "class", "parts", {"fp32": 3e-3, "fp16": 0.05, "int8": 0.05}, None, _MASK, 3),
     Measure("descriptor", "direction", "descriptor", {"fp32": 1e-4, "fp16": 0.01, "int8": 0.01}, None, _MASK, 3),
     Measure("points", "difference", "points", {"fp32": 5e-4, "fp16": 0.008, "int8": 0.008}),
     Measure("points' scale", "difference", "points_log_scale", {"fp32": 2e-3, "fp16": 0.05, "int8": 0.05}),
