@@ -29,8 +29,13 @@ _NOWHERE = 1e6  # metres: where a cell without a reading is
 class UpsamplingConfig:
     """How pixels take over what cells say."""
 
-    surface: float = 0.05  # metres of depth across which surfaces count as different
+    surface: float = 0.06  # metres of depth across which surfaces count as different, close to the camera ...
+    noise: float = 0.004  # ... growing with the square of the distance as sensors' noise does: metres per metre squared
     least_likely: float = 0.5  # probability above which a pixel is somebody's
+
+    def surface_at(self, crop: CropCamera) -> float:
+        """Metres of depth across which surfaces count as different, where the crop is."""
+        return self.surface + self.noise * float(crop.centre @ crop.centre)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +84,7 @@ def upsample(frame: Frame, reading: BodyReading, owners: Sequence[Sequence[int]]
             reading.vertex[n],
             reading.similarity[n],
             person,
-            config.surface,
+            config.surface_at(crop),
             config.least_likely,
             claims.owner,
             claims.likelihood,
@@ -271,8 +276,8 @@ def upsample_reference(
     similarity = np.zeros(shape, np.float32)
     rays = frame.intrinsics.pinhole.rays().astype(np.float64)
 
-    def likeness(a: float, b: float) -> float:
-        return (1.0 + ((a - b) / config.surface) ** 2) ** -2
+    def likeness(a: float, b: float, surface: float) -> float:
+        return (1.0 + ((a - b) / surface) ** 2) ** -2
 
     for v, u in zip(*np.nonzero(frame.depth > 0), strict=True):
         for person, n in ((person, n) for person, indices in enumerate(owners) for n in indices):
@@ -294,7 +299,7 @@ def upsample_reference(
 
             if not any(reading.mask[n, a, b] > _ACTIVE for a, b in around(2)):
                 continue
-            like = {cell: likeness(at, float(reading.ahead[n][cell])) for cell in around(2)}
+            like = {cell: likeness(at, float(reading.ahead[n][cell]), config.surface_at(crop)) for cell in around(2)}
             near = {(a, b): (1 - abs(y - a)) * (1 - abs(x - b)) + _LITTLE for a, b in around(1)}
             nearest = (int(np.floor(y + 0.5)), int(np.floor(x + 0.5)))
             inside = len(near) == 4 and all(reading.mask[n][cell] > _SURE for cell in near)
