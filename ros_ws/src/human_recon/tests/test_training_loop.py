@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ torch = pytest.importorskip("torch")
 
 from human_recon.simulation.assets import Assets  # noqa: E402
 from tests.tiny_training import TinyConfig, TinyMaker, TinyTask  # noqa: E402
+from training.loop import card, plots  # noqa: E402
 from training.loop.ahead import ahead  # noqa: E402
 from training.loop.card import describe_training, weights_digest  # noqa: E402
 from training.loop.checkpoint import Checkpoint  # noqa: E402
@@ -148,9 +150,9 @@ def test_batches_of_a_step_may_be_shared_by_processes(tmp_path: Path) -> None:
         assert mine.keys() == theirs.keys()
         for name in mine.keys() - {"steps_per_second"}:
             assert mine[name] == pytest.approx(theirs[name], rel=1e-6), name
-    card = json.loads((tmp_path / "two" / "card.json").read_text())
-    assert card["runs"][0]["processes"] == 2
-    assert card["samples"] == card["step"] * 2 * 16
+    about = json.loads((tmp_path / "two" / "card.json").read_text())
+    assert about["runs"][0]["processes"] == 2
+    assert about["samples"] == about["step"] * 2 * 16
 
 
 def test_processes_and_the_other_batches_matter(tmp_path: Path) -> None:
@@ -299,27 +301,65 @@ def test_the_best_weights_are_kept_with_a_card(tmp_path: Path, uninterrupted: Pa
     scores = {line["step"]: line["validation/score"] for line in lines if "validation/score" in line}
     assert list(scores) == [4, 8, 11]
     assert best.step == min(step for step, score in scores.items() if score == max(scores.values()))
-    card = json.loads((uninterrupted / "card.json").read_text())
-    assert card["step"] == best.step
-    assert card["weights_sha256"] == weights_digest(best.averaged)
-    assert card["validation"] == {"score": scores[best.step]}
-    assert card["samples"] == best.step * 16
-    assert card["parameters"] == sum(p.numel() for p in TinyTask(TinyConfig(), Assets()).model.parameters()) + 2 * 6
-    assert card["seed"] == 1
-    run = card["runs"][0]
+    about = json.loads((uninterrupted / "card.json").read_text())
+    assert about["step"] == best.step
+    assert about["weights_sha256"] == weights_digest(best.averaged)
+    assert about["validation"] == {"score": scores[best.step]}
+    assert about["samples"] == best.step * 16
+    assert about["parameters"] == sum(p.numel() for p in TinyTask(TinyConfig(), Assets()).model.parameters()) + 2 * 6
+    assert about["seed"] == 1
+    run = about["runs"][0]
     assert f" {uninterrupted.name} --threads 1" in run["command"]
     assert "--steps 11" in run["command"]
     assert run["cpu"] and run["versions"]["torch"] == torch.__version__
-    assert card["data"] == [run["data"]]
-    assert str(uninterrupted.parent) not in json.dumps(card)
+    assert about["data"] == [run["data"]]
+    assert str(uninterrupted.parent) not in json.dumps(about)
 
 
 def test_a_card_of_a_checkpoint_whose_run_was_not_noted(tmp_path: Path, uninterrupted: Path) -> None:
     shutil.copy(uninterrupted / "best.pt", tmp_path / "best.pt")
-    card = describe_training(tmp_path / "best.pt")
-    assert card["runs"] == card["data"] == []
-    assert card["validation"] == {}
-    assert card["settings"]["loop"]["steps"] == 11
+    about = describe_training(tmp_path / "best.pt")
+    assert about["runs"] == about["data"] == []
+    assert about["validation"] == {}
+    assert about["settings"]["loop"]["steps"] == 11
+
+
+def test_a_card_joins_what_a_model_card_says(
+    tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net.json"
+    path.write_text('{"export": {"bytes": 3}}')
+    monkeypatch.setattr(sys, "argv", ["card", str(uninterrupted / "best.pt"), "-o", str(path)])
+    card.main()
+    content = json.loads(path.read_text())
+    assert content["export"] == {"bytes": 3}
+    assert content["training"]["weights_sha256"] == describe_training(uninterrupted / "best.pt")["weights_sha256"]
+    monkeypatch.setattr(sys, "argv", ["card", str(tmp_path / "none.pt")])
+    with pytest.raises(SystemExit, match=r"error: .*none.pt"):
+        card.main()
+
+
+def test_plots_show_the_log_of_a_run_that_was_interrupted(tmp_path: Path) -> None:
+    lines = [{"step": s, "loss": v} for s, v in ((2, 9.0), (4, 8.0), (6, 99.0), (8, 98.0), (6, 7.0))]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, {"step": 6, "validation/score": 0.5}]))
+    curves = plots.read_log(path)
+    assert curves["loss"] == plots.Curve([2, 4, 6], [9.0, 8.0, 7.0])
+    assert curves["validation/score"] == plots.Curve([6], [0.5])
+    picture = cv2.imread(str(plots.draw_progress(tmp_path)))
+    assert picture is not None
+    assert picture.min() < 100, "something is drawn"
+    path.write_text('{"step": 2, "loss": 1}\n{"loss": 3}\n')
+    with pytest.raises(ValueError, match=r"log.jsonl:2 is no line of a training's log"):
+        plots.read_log(path)
+
+
+def test_smoothing_keeps_lines_and_means() -> None:
+    line = np.arange(12.0)
+    np.testing.assert_allclose(plots.smoothed(line), line)
+    noise = np.random.default_rng(0).normal(size=400)
+    assert plots.smoothed(noise).std() < 0.5 * noise.std()
+    assert plots.smoothed(np.array([3.0])).tolist() == [3.0]
 
 
 def test_the_digest_is_that_of_the_numbers() -> None:

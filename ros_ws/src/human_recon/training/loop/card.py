@@ -1,4 +1,7 @@
-"""What made a checkpoint, in JSON, to lie beside the weights: python -m training.loop.card CHECKPOINT prints it.
+"""What made a checkpoint, in JSON, to lie beside the weights:
+
+    python -m training.loop.card CHECKPOINT                                    prints it
+    python -m training.loop.card CHECKPOINT -o models/people_net/people_net.json   puts it there, under "training"
 
 Everything is read from the training's folder: the checkpoint, runs.jsonl (one line for each time it was started or went
 on) and log.jsonl.
@@ -98,18 +101,28 @@ def describe_training(checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def write_card(checkpoint: Path, path: Path) -> None:
-    """Write the card of ``checkpoint``, complete or not at all."""
+def write_card(card: dict[str, Any], path: Path) -> None:
+    """Write a card, complete or not at all."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(describe_training(checkpoint), indent=2) + "\n")
+    part.write_text(json.dumps(card, indent=2) + "\n")
     os.replace(part, path)
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Print the card of a checkpoint.")
+    parser = argparse.ArgumentParser(description="Say what made a checkpoint.")
     parser.add_argument("checkpoint", type=Path)
-    print(json.dumps(describe_training(parser.parse_args().checkpoint), indent=2))
+    parser.add_argument("-o", "--output", type=Path, help='model card that gets it as "training" and keeps the rest')
+    options = parser.parse_args()
+    try:
+        training = describe_training(options.checkpoint)
+        if options.output is None:
+            print(json.dumps(training, indent=2))
+        else:
+            card = json.loads(options.output.read_text()) if options.output.exists() else {}
+            write_card(card | {"training": training}, options.output)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ def _changed(config: Any, names: list[str], text: str, path: str) -> Any:
     try:
         return replace(config, **{name: _as(written, kind)})
     except TypeError:
-        raise ValueError(f"{path}={text}: must be {getattr(kind, '__name__', kind)}, such as {value!r}") from None
+        wanted = kind.__name__ if kind in (bool, int, float, str) else kind
+        raise ValueError(f"{path}={text}: must be {wanted}, such as {value!r}") from None
 
 
 def _as(value: Any, kind: Any) -> Any:

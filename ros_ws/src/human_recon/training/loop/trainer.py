@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from human_recon.simulation.stream import stream
 from training.loop.ahead import ahead
 from training.loop.averaging import average_into
-from training.loop.card import write_card
+from training.loop.card import describe_training, write_card
 from training.loop.checkpoint import Checkpoint
 from training.loop.config import FREE, LoopConfig
 from training.loop.distributed import Processes, RunningStatistics
@@ -213,7 +213,7 @@ class Trainer:
             if figures["score"] > self.best:
                 self.best = figures["score"]
                 self._save("best.pt")
-                write_card(self.folder / "best.pt", self.folder / "card.json")
+                write_card(describe_training(self.folder / "best.pt"), self.folder / "card.json")
             draw_progress(self.folder)
         self.processes.wait()
 
