@@ -60,30 +60,34 @@ def render_views(
 ) -> list[Rendering]:
     """Render several scenes, or one from several sides, in images of one size, with one call of ``rasterize``."""
     packed = [_pack(scene, view) for scene, view in shots]
-    rasters = _parted(rasterize(_joined([batch for batch, _, _ in packed])), [batch for batch, _, _ in packed])
-    return [_rendering(*shot, *pack, raster, body) for shot, pack, raster in zip(shots, packed, rasters, strict=True)]
+    rasters = _parted(rasterize(_joined([pack.batch for pack in packed])), [pack.batch for pack in packed])
+    return [
+        _rendering(scene, view, pack, raster, body)
+        for (scene, view), pack, raster in zip(shots, packed, rasters, strict=True)
+    ]
 
 
-def _rendering(
-    scene: Scene,
-    view: View,
-    batch: MeshBatch,
-    materials: np.ndarray,
-    shown: list[int],
-    raster: SceneRaster,
-    body: BodyModel,
-) -> Rendering:
-    """What a raster shows; ``batch``, ``materials`` and ``shown`` as `_pack` gives them."""
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A view of a scene, ready to be rasterised; people who cannot be in the image are left out."""
+
+    batch: MeshBatch  # all meshes in the camera frame, people first
+    materials: np.ndarray  # [F + 1] uint8, outfit.Material of each face and of nothing
+    shown: list[int]  # which actors are in it
+
+
+def _rendering(scene: Scene, view: View, packed: _Packed, raster: SceneRaster, body: BodyModel) -> Rendering:
+    """What a raster of a packed view shows."""
     actors = scene.actors
-    labels = label_pixels(raster, batch, materials, _lookup_of(body))
+    labels = label_pixels(raster, packed.batch, packed.materials, _lookup_of(body))
     seen = raster.object[0]
     pixels = np.bincount(seen[labels.vertex >= 0], minlength=len(actors))
     visibility = np.zeros(len(actors), np.float32)
     first = 0
-    for p in shown:
+    for p in packed.shown:
         last = first + len(actors[p].surface)
         if pixels[p]:
-            whole = silhouette_area(batch.vertices[first:last], actors[p].outfit.faces, view.intrinsics)
+            whole = silhouette_area(packed.batch.vertices[first:last], actors[p].outfit.faces, view.intrinsics)
             visibility[p] = min(1.0, pixels[p] / max(whole, 1.0))
         first = last
     return Rendering(
@@ -185,11 +189,7 @@ def _joints(scene: Scene, view: View) -> np.ndarray:
     return joints
 
 
-def _pack(scene: Scene, view: View) -> tuple[MeshBatch, np.ndarray, list[int]]:
-    """All meshes in the camera frame as one batch, people first; the materials of faces and of nothing; who is there.
-
-    People who cannot be in the image are left out.
-    """
+def _pack(scene: Scene, view: View) -> _Packed:
     numbers = _possibly_seen(_joints(scene, view), view.intrinsics)
     actors, things = [scene.actors[p] for p in numbers], scene.things
     meshes = [(actor.surface, actor.outfit.faces) for actor in actors]
@@ -212,7 +212,7 @@ def _pack(scene: Scene, view: View) -> tuple[MeshBatch, np.ndarray, list[int]]:
         np.concatenate([actor.outfit.body_vertex for actor in actors], out=body_vertex[: of_people[0]])
         np.concatenate([actor.outfit.face_material for actor in actors], out=materials[: of_people[1]])
     camera = view.intrinsics
-    return (
+    return _Packed(
         MeshBatch(
             vertices=vertices,
             faces=faces,
