@@ -118,7 +118,7 @@ class Trainer:
             return
         model: nn.Module = self.model
         if self.processes.count > 1:
-            model = DistributedDataParallel(self.model, broadcast_buffers=False)
+            model = DistributedDataParallel(self.model, forward_sync_buffers=False)
         self._say(f"step {self.step} of {config.steps}, {self.processes.count} processes, {self.device}")
         plateau_end = config.optimizer.plateau_end(config.steps)
         started = (time.perf_counter(), self.step)
