@@ -31,9 +31,14 @@ def scene(body) -> Scene:
     return render(body, [standing(body, -0.5, 2.4, 0.3, rng), standing(body, 0.45, 2.9, 2.9, rng)], rng)
 
 
+@pytest.fixture(scope="module", params=["learned", "geometric"])
+def perception(request) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def pipeline(body) -> Pipeline:
-    return Pipeline(PipelineConfig(perception="geometric"), body)
+def pipeline(body, perception) -> Pipeline:
+    return Pipeline(PipelineConfig(perception=perception), body)
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +106,11 @@ def test_floor_is_reported(people):
     assert people.floor.offset == pytest.approx(CAMERA_HEIGHT, abs=0.02)
 
 
-def test_hidden_joints_are_not_claimed_visible(body):
+def test_hidden_joints_are_not_claimed_visible(body, perception):
     """Somebody whose legs are outside the image."""
     rng = np.random.default_rng(0)
     scene = render(body, [standing(body, 0.0, 1.3, 3.1)], rng)
-    people = Pipeline(PipelineConfig(perception="geometric"), body).process(scene.frame).people
+    people = Pipeline(PipelineConfig(perception=perception), body).process(scene.frame).people
     assert len(people) == 1
     assert people[0].joint_visible[[12, 15]].all()
     assert not people[0].joint_visible[[7, 8, 10, 11]].any()
@@ -125,8 +130,8 @@ def test_ids_last_while_people_move_and_after_reset_are_new(pipeline, people, sc
     assert not {p.id for p in again.people} & set(before)
 
 
-def test_nobody_is_no_error(body):
-    pipeline = Pipeline(PipelineConfig(perception="geometric"), body)
+def test_nobody_is_no_error(body, perception):
+    pipeline = Pipeline(PipelineConfig(perception=perception), body)
     empty = pipeline.process(render(body, [], np.random.default_rng(0)).frame)
     assert empty.people == ()
     assert not empty.labels.any()
@@ -134,8 +139,8 @@ def test_nobody_is_no_error(body):
     assert blind.people == ()
 
 
-def test_the_same_frame_gives_the_same_people(body, scene, people):
-    again = Pipeline(PipelineConfig(perception="geometric"), body).process(scene.frame)
+def test_the_same_frame_gives_the_same_people(body, perception, scene, people):
+    again = Pipeline(PipelineConfig(perception=perception), body).process(scene.frame)
     for first, second in zip(people.people, again.people, strict=True):
         np.testing.assert_allclose(first.state.pose, second.state.pose, atol=1e-9)
         np.testing.assert_allclose(first.state.betas, second.state.betas, atol=1e-9)
