@@ -2,9 +2,10 @@
 
     python -m training.body_net.ablate_coherence CHECKPOINT FOLDER -o benchmarks/coherence_losses.json
 
-Four branches start from the checkpoint's and go on learning on the same crops of the same frozen trunk: without the
-losses, with the interpenetration loss, with the depth-order loss, with both. They are then measured on people, motion
-and clothes of the test split, each in its true crop. What the branches see is computed once and kept in FOLDER, and so
+Five branches start from the checkpoint's and go on learning on the same crops of the same frozen trunk: without the
+losses, with the interpenetration loss, with the depth-order loss, with both, and with the depth-order loss on all the
+pixels that the seed has in it. They are then measured on people, motion and clothes of the test split, each in its true
+crop. What the branches see is computed once and kept in FOLDER, and so
 is the state of the training: an interrupted command goes on where it was. Takes about eight minutes on one core.
 """
 
@@ -44,7 +45,14 @@ SEEDS: dict[Split, int] = {"train": 11, "test": 79}  # of the streams; nothing e
 # Weights as in training.body_net.task.BodyTaskConfig; the votes are frozen.
 SUPERVISED = {"rotation": 1.0, "joint": 8.0, "landmark": 4.0, "betas": 0.02, "spread": 0.02}
 SAVE_EVERY = 100  # steps
-BRANCHES = ("baseline", "interpenetration", "depth_order", "both")
+# Branch -> the losses that it has beside the supervised ones.
+BRANCHES: dict[str, tuple[str, ...]] = {
+    "baseline": (),
+    "interpenetration": ("interpenetration",),
+    "depth_order": ("depth_order",),
+    "both": ("interpenetration", "depth_order"),
+    "depth_order_of_the_seed": ("outlines",),
+}
 
 
 @dataclass(frozen=True)
@@ -56,16 +64,17 @@ class AblationConfig:
     test_batches: int = 60
     steps: int = 1000
     rate: float = 3e-4  # of AdamW; falls to 0 over the second half
-    interpenetration: float = 0.1  # weight of the loss, in the branches that have it
+    interpenetration: float = 1.0  # weight of the loss, in the branches that have it
     depth_order: float = 50.0
 
     def weights(self, branch: str) -> dict[str, float]:
         """Of every term of a branch's loss."""
-        weights = dict(SUPERVISED)
-        for name in ("interpenetration", "depth_order"):
-            if branch in (name, "both"):
-                weights[name] = getattr(self, name)
-        return weights
+        known = {
+            "interpenetration": self.interpenetration,
+            "depth_order": self.depth_order,
+            "outlines": self.depth_order,
+        }
+        return SUPERVISED | {name: known[name] for name in BRANCHES[branch]}
 
     @property
     def optimizer(self) -> OptimizerConfig:
@@ -138,12 +147,12 @@ class Ablation:
     def _loss(self, head: BodyHead, features: Tensors, weights: dict[str, float]) -> torch.Tensor:
         output = branch_output(head, features)
         terms = self._smpl(output, features)
-        if "interpenetration" in weights or "depth_order" in weights:
+        if len(weights) > len(SUPERVISED):
             crowd = self._coherence.crowd(output.rotations, output.betas, output.root, features)
             if "interpenetration" in weights:
                 terms["interpenetration"] = self._coherence.interpenetration(crowd)
-            if "depth_order" in weights:
-                terms["depth_order"] = self._coherence.depth_order(crowd)
+            for name in weights.keys() & {"depth_order", "outlines"}:
+                terms[name] = self._coherence.depth_order(crowd, outlines=name == "outlines")
         return torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
 
     @torch.no_grad()
@@ -162,7 +171,7 @@ class Ablation:
             if number % 10 == 0:
                 _say(f"{number} of {self.config.test_batches} batches measured")
         values = {name: rounded(figure.values()) for name, figure in figures.items()}
-        for name in BRANCHES[1:]:
+        for name in list(BRANCHES)[1:]:
             interval = figures[name].difference(figures["baseline"])
             values[name]["less_baseline_95"] = {key: [round(a, 3), round(b, 3)] for key, (a, b) in interval.items()}
         return {"images": len(figures["truth"].rows), "figures": values}
@@ -177,9 +186,10 @@ class Ablation:
         """The images of one batch."""
         rotations, betas, root = bodies
         crowd = self._coherence.crowd(rotations, betas, root, features)
-        wrong = np.bincount(
-            crowd.view[self._coherence.disputed(crowd).person], minlength=int(features["view"].max()) + 1
-        )
+        disputed = self._coherence.disputed(crowd)
+        misplaced = self._coherence.misplaced(crowd, disputed)
+        views = int(features["view"].max()) + 1
+        hidden, wrong = (np.bincount(crowd.view[some.person], minlength=views) for some in (disputed, misplaced))
         turn, centre = features["rotation"], features["centre"][:, None]
         vertices, joints = (
             (points @ turn + centre).numpy() for points in posed(layer, matrix_from_6d(rotations), betas, root)
@@ -188,14 +198,13 @@ class Ablation:
         pixels = features["mask"].flatten(1).sum(1).numpy()
         for view in features["view"].unique().tolist():
             rows = (features["view"] == view).numpy() & features["present"].numpy()
-            total = int(pixels[rows].sum())
             figures.add_image(
                 bodies=vertices[rows],
                 faces=self._body.faces,
                 joints=joints[rows],
                 truth=truth[rows],
                 visibility=features["visibility"].numpy()[rows],
-                pixels=(total - int(wrong[view]), total),
+                pixels=(int(hidden[view]), int(wrong[view]), int(pixels[rows].sum())),
             )
 
     def _paths(self, split: Split) -> list[Path]:
@@ -279,7 +288,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=2) + "\n")
     for name, values in result["figures"].items():
-        print(f"{name:17s}" + "  ".join(f"{key} {value}" for key, value in values.items() if "less" not in key))
+        print(f"{name:25s}" + "  ".join(f"{key} {value}" for key, value in values.items() if "less" not in key))
     return 0
 
 

@@ -18,6 +18,7 @@ METRICS = {
     "penetration_per_image_mm": 1000.0,  # sum of the depths of all pairs, mean over the images
     "depth_order": 100.0,  # % of pairs whose pelvises are in the right order along the optical axis
     "pixel_order": 100.0,  # % of people's pixels whose body is not hidden by another's
+    "misplaced": 1e4,  # of 10,000 pixels of people: those hidden by the body of somebody who is there, but behind
     "pck_all": 100.0,  # % of joints within 15 cm, relative to the pelvis; those of unmatched people are wrong
     "pck_matched": 100.0,
     "mpjpe_mm": 1000.0,  # relative to the pelvis, of people at least 30 % visible
@@ -38,7 +39,7 @@ class CoherenceFigures:
         joints: np.ndarray,  # [P, 24, 3] predicted, camera frame
         truth: np.ndarray,  # [P, 24, 3]
         visibility: np.ndarray,  # [P]
-        pixels: tuple[int, int],  # of the image's people: in the right order, and all
+        pixels: tuple[int, int, int],  # of the image's people: hidden by another body, "misplaced" among these, and all
     ) -> None:
         """The people of one image; prediction p is of person p."""
         depths = np.array(list(penetration_depths(bodies, faces).values()))
@@ -54,7 +55,8 @@ class CoherenceFigures:
                     (depths.sum(), len(depths)),
                     (depths.sum(), 1),
                     depth_order(joints[:, 0, 2], truth[:, 0, 2]),
-                    pixels,
+                    (pixels[2] - pixels[0], pixels[2]),
+                    (pixels[1], pixels[2]),
                     (right[matched].sum(), right.size),
                     (right[matched].sum(), right[matched].size),
                     (relative[seen].mean(1).sum(), seen.sum()),

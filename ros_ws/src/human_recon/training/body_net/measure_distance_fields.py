@@ -42,7 +42,7 @@ def colliding_pairs(coherence: Coherence, batches: int, assets: Assets) -> tuple
     pairs: list[Pair] = []
     crops = 0
     for batch in crop_batches("train", SEED, batches, assets):
-        names = ("betas", "pose", "joints", "present", "view", "centre", "rotation")
+        names = ("betas", "pose", "trans", "joints", "present", "view", "centre", "rotation")
         tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(batch, name))) for name in names}
         tensors["mask"] = torch.from_numpy(np.ascontiguousarray(batch.mask[:, ::STRIDE, ::STRIDE]))
         turned = global_rotations(rotvec_to_matrix(tensors["pose"]))
