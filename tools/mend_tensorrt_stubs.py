@@ -30,6 +30,7 @@ def main() -> None:
             text = text.replace(
                 "from __future__ import annotations\n", "from __future__ import annotations\nimport builtins\n", 1
             )
+        path.unlink()  # it may be shared with pip's cache
         path.write_text(text, encoding="utf-8")
         (path.parent / "py.typed").touch()
 

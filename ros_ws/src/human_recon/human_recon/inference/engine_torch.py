@@ -14,6 +14,7 @@ import torch
 from human_recon.inference.batching import run_in_chunks
 from human_recon.inference.engine import EngineError, check_image
 from human_recon.inference.files import Precision
+from human_recon.inference.gpu import gpu_name
 from human_recon.inference.graph_torch import TorchGraph
 
 _Outputs = tuple[torch.Tensor, ...]
@@ -30,15 +31,15 @@ class TorchEngine:
         """
         if precision == "int8":
             raise EngineError("torch has no kernels for our INT8 graphs: choose precision fp32 or fp16")
-        gpu = torch.cuda.is_available()
-        self._device = torch.device("cuda" if gpu else "cpu")
-        kind = torch.float32 if precision == "fp32" else torch.float16 if gpu else torch.bfloat16
+        gpu = find_gpu()
+        self._device = torch.device("cpu") if gpu is None else gpu
+        kind = torch.float32 if precision == "fp32" else torch.bfloat16 if gpu is None else torch.float16
         network = TorchGraph(graph).to(kind).to(self._device, memory_format=torch.channels_last).eval()
         self._shape, self._names = network.image_shape, network.outputs
-        where = torch.cuda.get_device_name(0) if gpu else f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+        where = f"CPU, {threads} thread{'' if threads == 1 else 's'}" if gpu is None else str(gpu_name())
         self.description = f"torch {torch.__version__} {str(kind).removeprefix('torch.')}, {where}"
-        self._sizes = sizes if gpu else None
-        if gpu:
+        self._sizes = None if gpu is None else sizes
+        if gpu is not None:
             self._captured = {size: capture(network, self._blank(size)) for size in sizes}
         else:
             torch.set_num_threads(threads)  # of the whole process: torch knows no other
@@ -59,6 +60,11 @@ class TorchEngine:
     def _blank(self, size: int) -> torch.Tensor:
         blank = torch.zeros(size, *self._shape, device=self._device)
         return blank.contiguous(memory_format=torch.channels_last)
+
+
+def find_gpu() -> torch.device | None:
+    """The first GPU that torch can use."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else None
 
 
 def capture(network: Callable[[torch.Tensor], _Outputs], example: torch.Tensor) -> Callable[[torch.Tensor], _Outputs]:

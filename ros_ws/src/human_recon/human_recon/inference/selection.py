@@ -117,7 +117,7 @@ def _timed(engines: dict[Candidate, Engine], batch: np.ndarray) -> dict[Candidat
     """Median milliseconds of each engine; taking turns, so that the machine's moods fall on all of them."""
     times: dict[Candidate, list[float]] = {candidate: [] for candidate in engines}
     began = time.perf_counter()
-    for turn in itertools.count():
+    for turn in itertools.count() if engines else ():
         if turn >= 3 and time.perf_counter() - began > _SECONDS:
             break
         for candidate, engine in engines.items():

@@ -89,7 +89,8 @@ def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
             stored = f"{tensor.name}_half"
-            values = numpy_helper.to_array(tensor).astype(np.float16)
+            with np.errstate(over="ignore"):  # said below
+                values = numpy_helper.to_array(tensor).astype(np.float16)
             if not np.isfinite(values).all():
                 raise ValueError(f"weights {tensor.name} do not fit into float16")
             casts.append(helper.make_node("Cast", [stored], [tensor.name], f"{tensor.name}_cast", to=TensorProto.FLOAT))
