@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import BodyModel, default_body_model
 from human_recon.body.parts import vertex_parts

@@ -83,9 +83,7 @@ class Settings:
         UNCONFIGURED,
         choices=("auto", "onnxruntime", "openvino", "tensorrt", "torch"),
     )
-    precision: str = _parameter(
-        "auto", "Of the networks.", UNCONFIGURED, choices=("auto", "fp32", "fp16", "int8")
-    )
+    precision: str = _parameter("auto", "Of the networks.", UNCONFIGURED, choices=("auto", "fp32", "fp16", "int8"))
     fit: bool = _parameter(
         True,
         "Register bodies to the depth; false: publish those of the network, less accurate and much faster.",

@@ -2,7 +2,7 @@
 
 The descriptor network of seed 004 and the SMPL branch of seed 002, chapter 5, on one trunk. Differences, and why:
 
-- Seed 004's trunk is AlexNet at stride 4 with a learned upsampling; ours is a feature pyramid at stride 2, a hundredth of
+- Seed 004's trunk is AlexNet at stride 4 with a learned upsampling; ours is a feature pyramid at stride 2, a tenth of
   the parameters, because the crop has already removed scale and position.
 - Seed 002's SMPL branch is HMR's iterative regressor (three rounds from pooled features). Ours first lets every cell of
   the image vote for the joints and for landmarks of the skin (A2J, Xiong et al., ICCV 2019) and then turns these
@@ -120,7 +120,5 @@ class BodyHead(nn.Module):
         x = functional.relu(self.first(torch.cat([relative, pelvis[:, 0], scale, pooled], dim=1)))
         x = x + functional.relu(self.second(x))
         x = x + functional.relu(self.third(x))
-        rotations, betas, root, log_scale = self.last(x).float().split(
-            [JOINT_COUNT * 6, BETAS, 3, JOINT_COUNT], dim=1
-        )
+        rotations, betas, root, log_scale = self.last(x).float().split([JOINT_COUNT * 6, BETAS, 3, JOINT_COUNT], dim=1)
         return rotations.unflatten(1, (JOINT_COUNT, 6)), betas, pelvis[:, 0].float() + root, log_scale

@@ -40,7 +40,7 @@ class BodyTaskConfig:
 
     network: BodyNetConfig = field(default_factory=BodyNetConfig)
     stream: StreamConfig = field(
-        default_factory=lambda: StreamConfig(batch=48, views=2, world=CROP_WORLD, false_crops=0.15)
+        default_factory=lambda: StreamConfig(batch=32, views=2, world=CROP_WORLD, false_crops=0.15)
     )
     segmentations: int = 100  # seed 004, 4.1
     segmentations_per_step: int = 4
@@ -54,7 +54,7 @@ class BodyTaskConfig:
     rotation: float = 1.0  # mean absolute error of the rotation matrices
     joint: float = 8.0  # of the body's joints, metres
     landmark: float = 4.0  # of the body's landmarks, metres
-    betas: float = 0.02
+    betas: float = 0.1
     spread: float = 0.02  # of the negative log-likelihoods that teach the scales
     interpenetration: float = 0.0  # of people inside each other (training.body_net.coherence); 0: not computed
     depth_order: float = 0.0  # of people in front who should be behind; 0: not computed
@@ -141,9 +141,7 @@ class BodyTask:
             total = total + config.depth_order * parts["depth_order"]
         return total, {name: value.detach() for name, value in parts.items()}
 
-    def _sampled(
-        self, tensors: Tensors, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _sampled(self, tensors: Tensors, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The pixels whose descriptors are classified: evenly drawn from those of the person of each crop."""
         places = (tensors["mask"] & (tensors["vertex"] >= 0)).nonzero().cpu()
         if len(places) > self.config.pixels_per_step:

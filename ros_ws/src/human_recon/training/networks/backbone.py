@@ -29,9 +29,7 @@ class BackboneConfig:
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution and batch normalisation."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -65,7 +63,8 @@ class Backbone(nn.Module):
         self.stem = conv_bn_relu(inputs, channels[0], stride=2)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                ResidualBlock(before, after, stride=2), *(ResidualBlock(after, after, stride=1) for _ in range(count - 1))
+                ResidualBlock(before, after, stride=2),
+                *(ResidualBlock(after, after, stride=1) for _ in range(count - 1)),
             )
             for before, after, count in zip(channels[:-1], channels[1:], config.blocks, strict=True)
         )
