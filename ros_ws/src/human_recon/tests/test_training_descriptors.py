@@ -497,6 +497,45 @@ def test_every_variant_learns_to_tell_places_apart(
     assert variant.euclidean or np.allclose(lengths, 1.0, atol=1e-5)
 
 
+def test_small_networks_learn_from_scratch_and_are_read_where_people_are(
+    batch: CropBatch, body: BodyModel, patch_world: ablate_descriptors.Surface
+) -> None:
+    from training.body_net.ablate_descriptors_from_scratch import Crops, SmallNet, train_step
+
+    crops = Crops.of(iter([batch]))
+    assert crops.image.shape == (8, 5, 64, 64) and crops.vertex.shape == (8, 32, 32)
+    assert (crops.vertex >= 0).sum() > 200
+    assert crops.vertex[3, 7, 20] == (batch.vertex[3, 28, 80] if batch.mask[3, 28, 80] else -1)
+    small = crops.vertex % 900 * (crops.vertex >= 0) - (crops.vertex < 0)  # vertices of the torus, anyhow
+    net = SmallNet(ablate_descriptors.Variant("tied", 4), patch_world)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    places = tuple(torch.from_numpy(axis.copy()) for axis in np.nonzero(small >= 0))
+    vertex = torch.from_numpy(small[small >= 0].astype(np.int64))
+    losses = []
+    for step in range(12):
+        optimizer.zero_grad()
+        images = torch.from_numpy(crops.image).float()
+        losses.append(train_step(net, images, places, vertex, patch_world, step, 2).item())  # type: ignore[arg-type]
+        optimizer.step()
+    assert losses[-1] < losses[0] - 0.1
+    found = net.describe(crops)
+    assert found.shape == ((crops.vertex >= 0).sum(), 16)
+    alone = net.describe(Crops(crops.image[5:6], crops.vertex[5:6]))  # crops do not look at each other
+    before = (crops.vertex[:5] >= 0).sum()
+    np.testing.assert_allclose(found[before : before + len(alone)], alone, atol=2e-3)
+
+
+def test_figures_are_written_with_the_earlier_ones_apart(tmp_path: Path) -> None:
+    curves = {"a": [{"step": 1, "x": 2.0}, {"step": 2, "x": 1.0}], "b": [{"step": 1, "x": 3.0}], "c": []}
+    ablate_descriptors.write(tmp_path / "new" / "out.json", {"what": "test"}, curves)
+    read = json.loads((tmp_path / "new" / "out.json").read_text())
+    assert read == {
+        "what": "test",
+        "variants": {"a": {"step": 2, "x": 1.0}, "b": {"step": 1, "x": 3.0}},
+        "earlier": {"a": [{"step": 1, "x": 2.0}]},
+    }
+
+
 def test_variants_have_names_of_their_own_and_begin_alike(patch_world: ablate_descriptors.Surface) -> None:
     names = [variant.name for variant in ablate_descriptors.VARIANTS]
     assert len(set(names)) == len(names)
@@ -518,9 +557,9 @@ def test_the_ablation_measures_known_errors(
 ) -> None:
     surface = SimpleNamespace(distances=straight)
     spread = spread_vertices(body, 600)
-    train, vertex = (rng.integers(body.vertex_count, size=count) for count in (30000, 3000))
-    crop = np.repeat(np.arange(20), 150)
-    pixels = ablate_descriptors.Pixels(np.zeros((3000, 1)), np.zeros((3000, 16)), vertex, crop)
+    train, vertex = (rng.integers(body.vertex_count, size=count) for count in (30000, 3200))
+    crop = np.repeat(np.arange(8), 400)
+    pixels = ablate_descriptors.Pixels(np.zeros((3200, 1)), np.zeros((3200, 16)), vertex, crop)
     scale = 5.0 if euclidean else 1.0
 
     def figures(held_out: np.ndarray) -> dict[str, float]:

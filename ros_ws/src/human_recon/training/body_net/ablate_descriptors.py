@@ -7,7 +7,8 @@ how the classifiers are built, whether labels are soft, and whether there are ke
 pixels are computed once and kept, so that rendering and trunk are paid for once. Takes about eight minutes on one core.
 
 What this cannot show: the trunk was trained with one of the variants (tied classifiers, 100 segmentations, hard labels,
-key points) and favours it. Heads with like figures are equally easy to read off these features, not more.
+key points) and favours it. Heads with like figures are equally easy to read off these features, not more. Beside it,
+`ablate_descriptors_from_scratch` gives each variant a small trunk of its own.
 """
 
 from __future__ import annotations
@@ -355,6 +356,14 @@ def _random(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, DESCRIPTOR, generator=torch.Generator().manual_seed(1)) / DESCRIPTOR**0.5
 
 
+def write(path: Path, about: dict[str, Any], curves: dict[str, list[dict[str, Any]]]) -> None:
+    """The latest figures of each variant, and the earlier ones; ``curves`` by name."""
+    latest = {name: curve[-1] for name, curve in curves.items() if curve}
+    earlier = {name: curve[:-1] for name, curve in curves.items() if len(curve) > 1}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**about, "variants": latest, "earlier": earlier}, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("checkpoint", type=Path)
@@ -390,7 +399,7 @@ def main() -> None:
     heads = [Head(variant, train.features.shape[1], surface) for variant in VARIANTS]
     groups = [{"params": list(head.parameters())} for head in heads]
     optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=0.0, fused=True)
-    few = rng.choice(len(train.vertex), min(80_000, len(train.vertex)), replace=False)
+    few = rng.choice(len(train.vertex), min(50_000, len(train.vertex)), replace=False)
     reference = measure(
         train.descriptor[few].astype(np.float32),
         held_out.descriptor.astype(np.float32),
@@ -403,7 +412,22 @@ def main() -> None:
     )
     say(f"the checkpoint's own head: {reference['codebook_mean_cm']:.2f} cm")
     curves: dict[str, list[dict[str, Any]]] = {head.variant.name: [] for head in heads}
-    stops = [args.steps // 4, args.steps // 2, args.steps]
+    stops = (args.steps // 2, args.steps)
+    about = {
+        "what": "descriptor heads trained side by side on one frozen trunk; errors along the surface, test split",
+        "checkpoint_step": net.step,
+        "checkpoint_sha256": net.sha256,
+        "data": assets.digest,
+        "train_pixels": len(train.vertex),
+        "held_out": {"pixels": len(held_out.vertex), "crops": len(np.unique(held_out.crop))},
+        "steps": args.steps,
+        "pixels_per_step": args.pixels,
+        "segmentations_per_step": args.per_step,
+        "command": "python -m training.body_net.ablate_descriptors CHECKPOINT "
+        f"-o {args.output.name} --batches {args.batches} --held-out {args.held_out} --steps {args.steps} "
+        f"--pixels {args.pixels} --per-step {args.per_step}",
+        "own_head_of_the_checkpoint": reference,
+    }
     for step in range(args.steps):
         chosen = rng.integers(len(train.vertex), size=args.pixels)
         features = torch.from_numpy(train.features[chosen]).float()
@@ -419,29 +443,11 @@ def main() -> None:
                 both = head.describe(train.features[few]), head.describe(held_out.features)
                 figures = measure(*both, train.vertex[few], held_out, head.variant.euclidean, surface, spread, body)
                 curves[head.variant.name].append({"step": step + 1, **figures})
-                say(f"step {step + 1}  {head.variant.name:24s} " + "  ".join(f"{v:7.3f}" for v in figures.values()))
+                say(f"step {step + 1}  {head.variant.name:26s} " + "  ".join(f"{v:7.3f}" for v in figures.values()))
+            about["seconds"] = round(time.perf_counter() - start)
+            write(args.output, about, curves)  # after the first half, too: who is interrupted has something
         elif step % 50 == 49:
             say(f"step {step + 1} of {args.steps}")
-    result = {
-        "what": "descriptor heads trained side by side on one frozen trunk; errors along the surface, test split",
-        "checkpoint_step": net.step,
-        "checkpoint_sha256": net.sha256,
-        "data": assets.digest,
-        "train_pixels": len(train.vertex),
-        "held_out": {"pixels": len(held_out.vertex), "crops": len(np.unique(held_out.crop))},
-        "steps": args.steps,
-        "pixels_per_step": args.pixels,
-        "segmentations_per_step": args.per_step,
-        "seconds": round(time.perf_counter() - start),
-        "command": "python -m training.body_net.ablate_descriptors CHECKPOINT "
-        f"-o {args.output.name} --batches {args.batches} --held-out {args.held_out} --steps {args.steps} "
-        f"--pixels {args.pixels} --per-step {args.per_step}",
-        "own_head_of_the_checkpoint": reference,
-        "variants": {name: curve[-1] for name, curve in curves.items()},
-        "earlier": {name: curve[:-1] for name, curve in curves.items()},
-    }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
