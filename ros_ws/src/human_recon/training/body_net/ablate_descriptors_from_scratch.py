@@ -4,7 +4,8 @@
 
 The variants of :mod:`training.body_net.ablate_descriptors` that differ most get a small network each and learn their
 descriptors from the first step on, all from the same crops in the same order. The networks see crops of 64 x 64 pixels
-and train for minutes: the figures say which way of training learns faster, not how good it becomes.
+and train for minutes: the figures say which way of training learns faster, not how good it becomes. Takes about
+eight minutes on one core.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ SEED = 7  # of the stream; the training uses 0
 VARIANTS: tuple[Variant, ...] = (
     *(Variant("tied", count) for count in (1, 4, 16, 100)),
     *(Variant("linear", count) for count in (1, 4, 16, 100)),
-    Variant("cosine", 100),
     Variant("tied", 100, smooth_start=False),
     Variant("tied", 100, soft=True),
     Variant("tied", 100, key_points=False),
@@ -69,14 +69,15 @@ class SmallNet(nn.Module):
     def __init__(self, variant: Variant, surface: Surface) -> None:
         super().__init__()
         torch.manual_seed(0)  # all trunks start alike
-        self.trunk = Backbone(CHANNELS, NETWORK)
+        self.trunk = Backbone(CHANNELS, NETWORK).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = Head(variant, NETWORK.width, surface)
         self.head.tower = nn.Linear(NETWORK.width, DESCRIPTOR)  # type: ignore[assignment]
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """[N, S/4, S/4, width] of images [N, 5, S/2, S/2]."""
-        _, down = self.trunk(images)
-        return down[0].permute(0, 2, 3, 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            _, down = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        return down[0].permute(0, 2, 3, 1).float()
 
     @torch.no_grad()
     def describe(self, crops: Crops) -> np.ndarray:
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=50, help="of 48 crops to train on, each also mirrored")
     parser.add_argument("--held-out", type=int, default=4, help="batches of the test split")
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--crops", type=int, default=32, help="per step")
+    parser.add_argument("--crops", type=int, default=24, help="per step")
     parser.add_argument("--pixels", type=int, default=768, help="per step")
     parser.add_argument("--per-step", type=int, default=2, help="segmentations per step")
     parser.add_argument("--data", type=Path, help="motion capture and clothing; default: $HUMAN_RECON_DATA")
