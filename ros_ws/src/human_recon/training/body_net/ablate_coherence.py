@@ -65,7 +65,7 @@ class AblationConfig:
     steps: int = 1000
     rate: float = 3e-4  # of AdamW; falls to 0 over the second half
     interpenetration: float = 1.0  # weight of the loss, in the branches that have it
-    depth_order: float = 50.0
+    depth_order: float = 100.0
 
     def weights(self, branch: str) -> dict[str, float]:
         """Of every term of a branch's loss."""

@@ -10,6 +10,7 @@ The field belongs to a body that stands still: gradients flow to the points that
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -34,10 +35,6 @@ class ExactField:
         """A closed mesh: ``vertices`` [V, 3] metres, ``faces`` [F, 3] counter-clockwise seen from outside."""
         self._vertices = np.ascontiguousarray(vertices, np.float64)
         self._faces = np.ascontiguousarray(faces, np.int64)
-        corners = self._vertices[self._faces]
-        first, second, third = corners[:, 0], corners[:, 1], corners[:, 2]
-        self._face_low = np.minimum(np.minimum(first, second), third)
-        self._face_high = np.maximum(np.maximum(first, second), third)
         self._low, self._high = bounds(self._vertices)
 
     def __call__(self, points: torch.Tensor) -> torch.Tensor:
@@ -52,6 +49,13 @@ class ExactField:
         away = points[index] - torch.from_numpy(self._exits(places[inside])).to(points)
         return torch.zeros_like(points[:, 0]).index_put((index,), away.norm(dim=-1))
 
+    @cached_property
+    def _face_boxes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest corner [F, 3] of the boxes about the triangles; most fields are never asked for them."""
+        first, second, third = (self._vertices[self._faces[:, k]] for k in range(3))
+        low = np.minimum(np.minimum(first, second), third)
+        return low, np.maximum(np.maximum(first, second), third)
+
     def _exits(self, points: np.ndarray) -> np.ndarray:
         """The nearest point [K, 3] of the surface to each of ``points`` [K, 3].
 
@@ -61,7 +65,8 @@ class ExactField:
         squared = ((points**2).sum(1)[:, None] - 2.0 * points @ some.T + (some**2).sum(1)).min(1)
         reach = np.sqrt(np.maximum(squared.max(), 0.0)) + 1e-6
         low, high = bounds(points)
-        near = ((self._face_low < high + reach) & (self._face_high > low - reach)).all(1)
+        face_low, face_high = self._face_boxes
+        near = ((face_low < high + reach) & (face_high > low - reach)).all(1)
         return closest_points(points, self._vertices, self._faces[near])[0]
 
 
