@@ -5,7 +5,8 @@
 A frame is what the online system computes for four people: PeopleNet once, BodyNet on four crops, one after the other.
 Inputs are the reference images that ship with the networks. All engines of one number of threads take turns in short
 bursts, so that whatever else the machine does falls on all of them alike; give it a quiet machine all the same. On one
-thread the processor time that a frame takes ("cpu") hardly depends on that. What cannot run here is listed with the reason, not measured.
+thread the processor time that a frame takes ("cpu") hardly depends on that. What cannot run here is listed with the
+reason, not measured.
 """
 
 from __future__ import annotations
