@@ -6,7 +6,7 @@ Five branches start from the checkpoint's and go on learning on the same crops o
 losses, with the interpenetration loss, with the depth-order loss, with both, and with the depth-order loss on all the
 pixels that the seed has in it. They are then measured on people, motion and clothes of the test split, each in its true
 crop. What the branches see is computed once and kept in FOLDER, and so
-is the state of the training: an interrupted command goes on where it was. Takes about eight minutes on one core.
+is the state of the training: an interrupted command goes on where it was. Takes about ten minutes of one core.
 """
 
 from __future__ import annotations
