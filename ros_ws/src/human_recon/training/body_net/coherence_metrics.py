@@ -42,7 +42,7 @@ class CoherenceFigures:
         pixels: tuple[int, int, int],  # of the image's people: hidden by another body, "misplaced" among these, and all
     ) -> None:
         """The people of one image; prediction p is of person p."""
-        depths = np.array(list(penetration_depths(bodies, faces).values()))
+        depths = np.array(list(penetration_depths(list(bodies), faces).values()))
         relative = np.linalg.norm((joints - joints[:, :1]) - (truth - truth[:, :1]), axis=-1)[:, 1:]
         off = np.linalg.norm(joints - truth, axis=-1)
         matched = off.mean(1) <= MATCHED
