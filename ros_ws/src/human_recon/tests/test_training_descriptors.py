@@ -270,7 +270,7 @@ def test_the_command_writes_a_codebook_and_its_card(
     assert set(body.mirror_vertices[codebook.vertices].tolist()) == set(codebook.vertices.tolist())
     card = json.loads(output.with_suffix(".json").read_text())
     errors = card["mean_error_on_more_of_the_train_split"]
-    assert set(errors) == {"mean", "class_vectors", "both"} and errors[card["kind"]] == min(errors.values())
+    assert len(errors) == 4 and errors[card["kind"]] == min(errors.values())
     assert card["checkpoint_step"] == 7 and card["crops"] == 12 and 0.1 < card["held_out"]["euclidean_mean"] < 1.0
     assert json.loads(capsys.readouterr().out) == card
 

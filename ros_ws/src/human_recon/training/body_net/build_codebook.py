@@ -2,10 +2,11 @@
 
     python -m training.body_net.build_codebook CHECKPOINT -o models/body_net/codebook.npz
 
-Three codebooks are made: the mean descriptors of each place over crops of the train split that the training did not see
-and their mirror images; the class vectors that the classifiers learned for it; and the sum of both. The one that finds
-other crops of the train split best is kept. Beside the file, a card (codebook.json) says what it was made from and how
-well it does on people, motion and clothes of the test split. Takes about three minutes on one core.
+Four codebooks are made: the mean descriptors of each place over crops of the train split that the training did not see
+and their mirror images; the class vectors that the classifiers learned for it, at this vertex alone or as the mean over
+its surroundings; and the sum of the first two. The one that finds other crops of the train split best is kept. Beside
+the file, a card (codebook.json) says what it was made from and how well it does on people, motion and clothes of the
+test split. Takes about three minutes on one core.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from training.body_net.segmentations import spread_vertices
 
 SEED = 5  # of the stream; the training uses 0
 PRIOR = 10.0  # pixels that the vertex's class vector counts for: what no crop shows has a descriptor all the same
+SURROUNDINGS = 0.02  # metres, standard deviation: about the distance to the vertices between the codebook's
 CURVE = (0.01, 0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)  # metres
 
 
@@ -163,7 +165,13 @@ def main() -> None:
         if number % 10 == 9:
             print(f"{crops} crops, {sums.count.sum()} pixels, {time.perf_counter() - start:.0f} s", flush=True)
     mean, table = mean_descriptors(sums, distances, vertices, net.embedding), of_length_1(net.embedding[vertices])
-    made = {"mean": mean, "class_vectors": table, "both": of_length_1(mean + table)}
+    around = np.exp(-0.5 * (distances / SURROUNDINGS) ** 2) @ of_length_1(net.embedding)
+    made = {
+        "mean": mean,
+        "class_vectors": table,
+        "class_vectors_around": of_length_1(around),
+        "mean_and_class_vectors": of_length_1(mean + table),
+    }
     codebooks = {name: Codebook(vertices, descriptors) for name, descriptors in made.items()}
     more = crop_batches("train", SEED, args.held_out, assets, first=args.batches)
     compared = {name: found.summary(body) for name, found in find_places(codebooks, distances, net, more).items()}
