@@ -536,6 +536,34 @@ def test_figures_are_written_with_the_earlier_ones_apart(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [
+        ablate_descriptors.Variant(classifier, 4, smooth_start=smooth)
+        for classifier, smooth in (("tied", True), ("cosine", False), ("linear", False))
+    ],
+    ids=lambda v: v.classifier,
+)
+def test_classes_of_vertices_add_up_what_all_segmentations_say(
+    variant: ablate_descriptors.Variant, patch_world: ablate_descriptors.Surface, rng: np.random.Generator
+) -> None:
+    head = ablate_descriptors.Head(variant, 24, patch_world)
+    if variant.classifier == "linear":
+        torch.nn.init.normal_(head.classifier.bias)  # type: ignore[arg-type]
+    descriptors = rng.normal(size=(3, 16)).astype(np.float32)
+    descriptors = descriptors if variant.euclidean else unit(descriptors)
+    expected = np.zeros((3, 900))
+    with torch.no_grad():
+        for m in range(4):
+            logits = head.classifier.patches(torch.from_numpy(descriptors), m).numpy()  # type: ignore[operator]
+            for v in range(900):
+                expected[:, v] += logits[:, patch_world.segmentations.labels[m, v]] / 4
+    weights, bias = head.classes(patch_world)
+    found = descriptors @ weights.T + bias
+    scale = 1.0 if variant.euclidean else np.exp(2.3)
+    np.testing.assert_allclose(scale * found, expected, atol=1e-4)
+
+
 def test_variants_have_names_of_their_own_and_begin_alike(patch_world: ablate_descriptors.Surface) -> None:
     names = [variant.name for variant in ablate_descriptors.VARIANTS]
     assert len(set(names)) == len(names)
@@ -556,36 +584,30 @@ def test_the_ablation_measures_known_errors(
     euclidean: bool, body: BodyModel, table: np.ndarray, straight: np.ndarray, rng: np.random.Generator
 ) -> None:
     surface = SimpleNamespace(distances=straight)
-    spread = spread_vertices(body, 600)
-    train, vertex = (rng.integers(body.vertex_count, size=count) for count in (30000, 3200))
+    judge = ablate_descriptors.Judge(surface, body, *spread_vertices(body, 600))  # type: ignore[arg-type]
+    train, vertex = (rng.integers(body.vertex_count, size=count) for count in (60000, 3200))
     crop = np.repeat(np.arange(8), 400)
     pixels = ablate_descriptors.Pixels(np.zeros((3200, 1)), np.zeros((3200, 16)), vertex, crop)
     scale = 5.0 if euclidean else 1.0
+    assert body.mirror_vertices is not None
+    mirror, none = body.mirror_vertices, np.zeros(body.vertex_count, np.float32)
 
     def figures(held_out: np.ndarray) -> dict[str, float]:
-        return ablate_descriptors.measure(
-            scale * table[train],
-            scale * held_out,
-            train,
-            pixels,
-            euclidean,
-            surface,
-            spread,
-            body,  # type: ignore[arg-type]
-        )
+        classes = (table[mirror], none)  # of classifiers that take left for right
+        return judge.figures(scale * table[train], train, scale * held_out, pixels, euclidean, classes)
 
     right = figures(table[vertex])
-    assert right["codebook_mean_cm"] < 4.0 and right["codebook_beyond_20_cm"] < 0.01
-    assert right["left_right_confusion"] < 0.01 and right["pairs_AE_cm"] < 3.0
-    assert body.mirror_vertices is not None
-    mirrored = figures(table[body.mirror_vertices[vertex]])
+    assert right["means_mean_cm"] < 4.0 and right["means_beyond_20_cm"] < 0.01
+    assert right["means_left_right_confusion"] < 0.01 and right["pairs_AE_cm"] < 3.0
+    mirrored = figures(table[mirror[vertex]])
     width = 200 * np.abs(body.v_template[vertex, 0]).mean()
-    assert mirrored["codebook_mean_cm"] == pytest.approx(width, abs=2.0)
-    assert mirrored["left_right_confusion"] > 0.97 and mirrored["front_back_confusion"] < 0.1
-    assert mirrored["codebook_worst_crops_cm"] > mirrored["codebook_mean_cm"]
+    assert mirrored["means_mean_cm"] == pytest.approx(width, abs=2.0)
+    assert mirrored["means_left_right_confusion"] > 0.97 and mirrored["means_front_back_confusion"] < 0.1
+    assert right["classes_mean_cm"] == pytest.approx(width, abs=2.0)
+    assert mirrored["classes_mean_cm"] < 4.0 and mirrored["classes_left_right_confusion"] < 0.01
     assert mirrored["pairs_AE_cm"] < 3.0  # where all err alike, pixels of two crops match all the same
     odd = crop % 2 == 1
-    half = figures(np.where(odd[:, None], table[body.mirror_vertices[vertex]], table[vertex]))
-    assert half["codebook_mean_cm"] == pytest.approx(width / 2, abs=3.0)
+    half = figures(np.where(odd[:, None], table[mirror[vertex]], table[vertex]))
+    assert half["means_mean_cm"] == pytest.approx(width / 2, abs=3.0)
     # Most vertices are at the hands, so most points that another crop shows as well are there too.
     assert width < half["pairs_AE_cm"] < half["pairs_WE_cm"] < 200 * np.abs(body.v_template[:, 0]).max()

@@ -49,6 +49,7 @@ RATE = 3e-3
 SOFT = 0.05  # metres, standard deviation of soft labels along the surface: about the distance between patches' centres
 KEY_POINT_WEIGHT = 0.2  # of the key points' loss against the segmentations': that of the training
 SEED = 6  # of the stream; the training uses 0
+LEAST = 10  # pixels of a place that its mean descriptor needs
 OVERLAP = 0.025  # metres along the surface: pixels of two crops this near show the same place
 
 
@@ -147,6 +148,15 @@ class TiedClassifier(nn.Module):
         """[K, 33] logits."""
         return self.ensemble.logits(descriptors, self.landmarks)  # type: ignore[arg-type]
 
+    def of_vertices(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[V, 16], [V]: what the classifiers of segmentations with ``labels`` [M, V] say of each vertex, together.
+
+        Each adds its score of the patch that the vertex lies in: the logarithm of a product of probabilities.
+        """
+        table = functional.normalize(self.ensemble.embedding, dim=-1)
+        centres = torch.gather(self.ensemble.centres[: len(labels)], 1, labels)
+        return _mean_of_rows(table, centres), torch.zeros(labels.shape[1])
+
     def vertices(self, descriptors: torch.Tensor) -> torch.Tensor:
         """[K, V] logits of all vertices: the direct classifier (Neverova et al., NeurIPS 2020)."""
         return self.ensemble.logits(descriptors, torch.arange(len(self.ensemble.embedding)))
@@ -174,6 +184,12 @@ class CosineClassifiers(nn.Module):
         """[K, 33] logits."""
         return self._logits(descriptors, self.points)
 
+    def of_vertices(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As of :class:`TiedClassifier`."""
+        classes = functional.normalize(self.classes, dim=-1).flatten(0, 1)
+        rows = labels + PATCHES * torch.arange(len(labels))[:, None]
+        return _mean_of_rows(classes, rows), torch.zeros(labels.shape[1])
+
     def _logits(self, descriptors: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         cosine = functional.normalize(descriptors, dim=-1) @ functional.normalize(classes, dim=-1).T
         return cosine * self.log_sharpness.exp()
@@ -195,6 +211,11 @@ class LinearClassifiers(nn.Module):
     def key_points(self, descriptors: torch.Tensor) -> torch.Tensor:
         """[K, 33] logits."""
         return self.points(descriptors)
+
+    def of_vertices(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As of :class:`TiedClassifier`."""
+        rows = labels + PATCHES * torch.arange(len(labels))[:, None]
+        return _mean_of_rows(self.classes.flatten(0, 1), rows), self.bias.flatten()[rows].mean(dim=0)
 
 
 _CLASSIFIERS: dict[str, Callable[[Variant, Surface], nn.Module]] = {
@@ -240,6 +261,16 @@ class Head(nn.Module):
         return total
 
     @torch.no_grad()
+    def classes(self, surface: Surface) -> tuple[np.ndarray, np.ndarray]:
+        """[V, 16], [V]: the classifiers' score of a vertex is their product with a descriptor, and their sum."""
+        if self.variant.classifier == "surface":
+            table = functional.normalize(self.classifier.ensemble.embedding, dim=-1)  # type: ignore[union-attr]
+            return table.numpy(), np.zeros(len(table), np.float32)  # type: ignore[operator]
+        labels = torch.from_numpy(surface.segmentations.labels[: self.variant.segmentations].astype(np.int64))
+        vectors, bias = self.classifier.of_vertices(labels)  # type: ignore[operator]
+        return vectors.numpy(), bias.numpy()
+
+    @torch.no_grad()
     def describe(self, features: np.ndarray) -> np.ndarray:
         """[P, 16] float32, of length 1 unless they are compared by their distance."""
         parts = [
@@ -279,43 +310,64 @@ def collect(
     return Pixels(*(np.concatenate(parts) for parts in (features, descriptors, vertices, crops)))
 
 
-def measure(
-    train: np.ndarray,  # [P, 16] descriptors of pixels that the codebook is the mean of
-    held_out: np.ndarray,  # [Q, 16]
-    train_vertex: np.ndarray,  # [P]
-    pixels: Pixels,  # the held-out ones
-    euclidean: bool,
-    surface: Surface,
-    spread: tuple[np.ndarray, np.ndarray],  # vertices of the codebook, their distances
-    body: BodyModel,
-) -> dict[str, float]:
-    """Errors in centimetres along the surface: through a codebook, and from crop to crop in the seed's AE/WE form."""
-    vertices, away = spread
-    cell = away.argmin(axis=0)[train_vertex]
-    count = np.bincount(cell, minlength=len(vertices))
-    codebook = (
-        np.stack([np.bincount(cell, column, len(vertices)) for column in train.T], axis=1)
-        / np.maximum(count, 1)[:, None]
-    )
-    shown = np.flatnonzero(count)
-    codebook = codebook[shown].astype(np.float32)
-    if not euclidean:
-        codebook /= np.linalg.norm(codebook, axis=1, keepdims=True)
-    found = vertices[shown[_nearest(held_out, codebook, euclidean)]]
-    error = surface.distances[found, pixels.vertex] * UNIT
-    per_crop = [error[pixels.crop == crop] for crop in np.unique(pixels.crop)]
-    pairs = summarize(_between_crops(held_out, pixels, euclidean, surface))
-    figures = {
-        "codebook_mean_cm": 100 * error.mean(),
-        "codebook_median_cm": 100 * np.median(error),
-        "codebook_beyond_20_cm": (error > 0.2).mean(),
-        "codebook_worst_crops_cm": 100 * np.quantile([one.mean() for one in per_crop], 0.95),
-        "left_right_confusion": confusion(left_right_sides(body), found, pixels.vertex),
-        "front_back_confusion": confusion(front_back_sides(body), found, pixels.vertex),
-        "pairs_AE_cm": 100 * pairs.average,
-        "pairs_WE_cm": 100 * pairs.worst,
-    }
-    return {name: round(float(value), 4) for name, value in figures.items()}
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Measures descriptors on held-out pixels."""
+
+    surface: Surface
+    body: BodyModel
+    vertices: np.ndarray  # [K] of the codebook
+    away: np.ndarray  # [K, V] their distances
+
+    @staticmethod
+    def of(surface: Surface, body: BodyModel) -> Judge:
+        """With a codebook of a thousand vertices."""
+        return Judge(surface, body, *spread_vertices(body, 1000))
+
+    def figures(
+        self,
+        train: np.ndarray,  # [P, 16] descriptors of pixels that the codebook is the mean of
+        train_vertex: np.ndarray,  # [P]
+        held_out: np.ndarray,  # [Q, 16]
+        pixels: Pixels,  # the held-out ones
+        euclidean: bool,
+        classes: tuple[np.ndarray, np.ndarray],  # [V, 16] and [V]: the classifiers' score of a vertex is c . d + b
+    ) -> dict[str, float]:
+        """Errors in centimetres along the surface.
+
+        Through the mean descriptor of each place, which is all that the seed keeps; through what the classifiers say of
+        each place together; and, without either, from crop to crop in the seed's AE/WE form.
+        """
+        by_mean = self._by_mean(train, train_vertex, held_out, euclidean)
+        weights, bias = (values[self.vertices] for values in classes)
+        by_class = self.vertices[_highest(held_out, weights, bias)]
+        pairs = summarize(_between_crops(held_out, pixels, euclidean, self.surface))
+        result = {}
+        for name, found in (("means", by_mean), ("classes", by_class)):
+            error = self.surface.distances[found, pixels.vertex] * UNIT
+            result |= {
+                f"{name}_mean_cm": 100 * error.mean(),
+                f"{name}_median_cm": 100 * np.median(error),
+                f"{name}_beyond_20_cm": (error > 0.2).mean(),
+                f"{name}_left_right_confusion": confusion(left_right_sides(self.body), found, pixels.vertex),
+                f"{name}_front_back_confusion": confusion(front_back_sides(self.body), found, pixels.vertex),
+            }
+        result |= {"pairs_AE_cm": 100 * pairs.average, "pairs_WE_cm": 100 * pairs.worst}
+        return {name: round(float(value), 4) for name, value in result.items()}
+
+    def _by_mean(
+        self, train: np.ndarray, train_vertex: np.ndarray, held_out: np.ndarray, euclidean: bool
+    ) -> np.ndarray:
+        """[Q] vertices whose mean descriptor is nearest; places of which few pixels are known are left out."""
+        size = len(self.vertices)
+        cell = self.away.argmin(axis=0)[train_vertex]
+        count = np.bincount(cell, minlength=size)
+        total = np.stack([np.bincount(cell, column, size) for column in train.T], axis=1)
+        known = np.flatnonzero(count >= LEAST)
+        codebook = (total[known] / count[known, None]).astype(np.float32)
+        if not euclidean:
+            codebook /= np.linalg.norm(codebook, axis=1, keepdims=True)
+        return self.vertices[known[_nearest(held_out, codebook, euclidean)]]
 
 
 def _between_crops(held_out: np.ndarray, pixels: Pixels, euclidean: bool, surface: Surface) -> list[np.ndarray]:
@@ -336,10 +388,14 @@ def _between_crops(held_out: np.ndarray, pixels: Pixels, euclidean: bool, surfac
 def _nearest(queries: np.ndarray, candidates: np.ndarray, euclidean: bool) -> np.ndarray:
     """[Q] row of the nearest of ``candidates`` for each of ``queries``."""
     # |q - c|^2 = |q|^2 - 2 (q.c - |c|^2 / 2)
-    offset = 0.5 * (candidates**2).sum(axis=1) if euclidean else np.float32(0.0)
-    return np.concatenate(
-        [np.argmax(part @ candidates.T - offset, axis=1) for part in np.array_split(queries, len(queries) // 2000 + 1)]
-    )
+    bias = -0.5 * (candidates**2).sum(axis=1) if euclidean else np.zeros(len(candidates), np.float32)
+    return _highest(queries, candidates, bias)
+
+
+def _highest(queries: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """[Q] row of the highest of the scores ``weights`` [K, 16] . q + ``bias`` [K] of each of ``queries`` [Q, 16]."""
+    parts = np.array_split(queries, len(queries) // 2000 + 1)
+    return np.concatenate([np.argmax(part @ weights.T + bias, axis=1) for part in parts])
 
 
 def _cross_entropy(
@@ -352,6 +408,14 @@ def _cross_entropy(
     return functional.cross_entropy(logits, torch.from_numpy(soft_labels(away, SOFT / UNIT)))
 
 
+def _mean_of_rows(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """[V, 16]: the mean over M of ``table`` [R, 16] at ``rows`` [M, V]."""
+    total = torch.zeros(rows.shape[1], table.shape[1])
+    for row in rows:
+        total += table[row]
+    return total / len(rows)
+
+
 def _random(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, DESCRIPTOR, generator=torch.Generator().manual_seed(1)) / DESCRIPTOR**0.5
 
@@ -362,6 +426,10 @@ def write(path: Path, about: dict[str, Any], curves: dict[str, list[dict[str, An
     earlier = {name: curve[:-1] for name, curve in curves.items() if len(curve) > 1}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**about, "variants": latest, "earlier": earlier}, indent=2) + "\n")
+
+
+def _row(figures: dict[str, float]) -> str:
+    return "".join(f" {value:7.3f}" for value in figures.values())
 
 
 def main() -> None:
@@ -383,7 +451,7 @@ def main() -> None:
         print(f"{time.perf_counter() - start:4.0f} s  {text}", flush=True)
 
     body = default_body_model()
-    surface, spread = Surface.of(body), spread_vertices(body, 1000)
+    surface = Surface.of(body)
     say("surface divided")
     rng = np.random.default_rng(0)
     train = collect(net, and_mirrored(crop_batches("train", SEED, args.batches, assets), body), 2000, rng)
@@ -399,18 +467,10 @@ def main() -> None:
     heads = [Head(variant, train.features.shape[1], surface) for variant in VARIANTS]
     groups = [{"params": list(head.parameters())} for head in heads]
     optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=0.0, fused=True)
-    few = rng.choice(len(train.vertex), min(50_000, len(train.vertex)), replace=False)
-    reference = measure(
-        train.descriptor[few].astype(np.float32),
-        held_out.descriptor.astype(np.float32),
-        train.vertex[few],
-        held_out,
-        False,
-        surface,
-        spread,
-        body,
-    )
-    say(f"the checkpoint's own head: {reference['codebook_mean_cm']:.2f} cm")
+    judge, table = Judge.of(surface, body), net.embedding / np.linalg.norm(net.embedding, axis=1, keepdims=True)
+    own = train.descriptor.astype(np.float32), train.vertex, held_out.descriptor.astype(np.float32), held_out
+    reference = judge.figures(*own, False, (table, np.zeros(len(table), np.float32)))
+    say("the checkpoint's own head" + _row(reference))
     curves: dict[str, list[dict[str, Any]]] = {head.variant.name: [] for head in heads}
     stops = (args.steps // 2, args.steps)
     about = {
@@ -440,10 +500,10 @@ def main() -> None:
         optimizer.step()
         if step + 1 in stops:
             for head in heads:
-                both = head.describe(train.features[few]), head.describe(held_out.features)
-                figures = measure(*both, train.vertex[few], held_out, head.variant.euclidean, surface, spread, body)
+                both = head.describe(train.features), train.vertex, head.describe(held_out.features), held_out
+                figures = judge.figures(*both, head.variant.euclidean, head.classes(surface))
                 curves[head.variant.name].append({"step": step + 1, **figures})
-                say(f"step {step + 1}  {head.variant.name:26s} " + "  ".join(f"{v:7.3f}" for v in figures.values()))
+                say(f"step {step + 1}  {head.variant.name:26s}" + _row(figures))
             about["seconds"] = round(time.perf_counter() - start)
             write(args.output, about, curves)  # after the first half, too: who is interrupted has something
         elif step % 50 == 49:

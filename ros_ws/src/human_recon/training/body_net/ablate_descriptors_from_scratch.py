@@ -24,10 +24,9 @@ from torch import nn
 from human_recon.body.model import default_body_model
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.stream import CropBatch
-from training.body_net.ablate_descriptors import Head, Pixels, Surface, Variant, measure, write
+from training.body_net.ablate_descriptors import Head, Judge, Pixels, Surface, Variant, write
 from training.body_net.descriptors import and_mirrored, crop_batches, crop_images
 from training.body_net.network import CHANNELS, DESCRIPTOR
-from training.body_net.segmentations import spread_vertices
 from training.networks.backbone import Backbone, BackboneConfig
 
 COARSER = 2  # every second pixel of the crops
@@ -128,12 +127,13 @@ def main() -> None:
         print(f"{time.perf_counter() - start:4.0f} s  {text}", flush=True)
 
     body, assets = default_body_model(), Assets.locate(args.data)
-    surface, spread = Surface.of(body), spread_vertices(body, 1000)
+    surface = Surface.of(body)
+    judge = Judge.of(surface, body)
     train = Crops.of(and_mirrored(crop_batches("train", SEED, args.batches, assets), body))
     held_out = Crops.of(crop_batches("test", SEED, args.held_out, assets))
     say(f"{len(train.image)} crops to train on, {len(held_out.image)} held out")
     rng = np.random.default_rng(0)
-    some = rng.choice(len(train.image), min(480, len(train.image)), replace=False)
+    some = rng.choice(len(train.image), min(1440, len(train.image)), replace=False)
     few = Crops(train.image[some], train.vertex[some])
     shown = held_out.vertex >= 0
     pixels = Pixels(
@@ -174,10 +174,10 @@ def main() -> None:
         if step + 1 in (args.steps // 2, args.steps):
             for net in nets:
                 variant, seen = net.head.variant, few.vertex[few.vertex >= 0].astype(np.int64)
-                both = net.describe(few), net.describe(held_out)
-                figures = measure(*both, seen, pixels, variant.euclidean, surface, spread, body)
+                both = net.describe(few), seen, net.describe(held_out), pixels
+                figures = judge.figures(*both, variant.euclidean, net.head.classes(surface))
                 curves[variant.name].append({"step": step + 1, **figures})
-                say(f"step {step + 1}  {variant.name:26s} " + "  ".join(f"{v:7.3f}" for v in figures.values()))
+                say(f"step {step + 1}  {variant.name:26s}" + "".join(f" {value:7.3f}" for value in figures.values()))
             about["seconds"] = round(time.perf_counter() - start)
             write(args.output, about, curves)
         elif step % 25 == 24:
