@@ -336,7 +336,8 @@ class Judge:
         """Errors in centimetres along the surface.
 
         Through the mean descriptor of each place, which is all that the seed keeps; through what the classifiers say of
-        each place together; and, without either, from crop to crop in the seed's AE/WE form.
+        each place together; and, without either, from crop to crop in the seed's AE/WE form, where enough pixels of two
+        crops show the same places.
         """
         by_mean = self._by_mean(train, train_vertex, held_out, euclidean)
         weights, bias = (values[self.vertices] for values in classes)
@@ -353,7 +354,7 @@ class Judge:
                 f"{name}_front_back_confusion": confusion(front_back_sides(self.body), found, pixels.vertex),
             }
         result |= {"pairs_AE_cm": 100 * pairs.average, "pairs_WE_cm": 100 * pairs.worst}
-        return {name: round(float(value), 4) for name, value in result.items()}
+        return {name: round(float(value), 4) for name, value in result.items() if np.isfinite(value)}
 
     def _by_mean(
         self, train: np.ndarray, train_vertex: np.ndarray, held_out: np.ndarray, euclidean: bool
