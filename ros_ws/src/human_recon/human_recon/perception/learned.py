@@ -35,7 +35,7 @@ class LearnedConfig:
     votes: VoteConfig = field(default_factory=VoteConfig)
     upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
     least_vote_confidence: float = 0.03  # below it BodyNet is not asked
-    least_confidence: float = 0.5  # below it a proposal is nobody
+    least_confidence: float = 0.75  # below it a proposal is nobody: 2 false people per 100 empty scenes, 4.5 at 0.5
     duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
     least_area: float = 0.008  # square metres, seen from the front, of pixels that a person must have
 
