@@ -81,7 +81,8 @@ def resize_by_constant_scales(model: onnx.ModelProto) -> None:
 def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose matrices and kernels are stored as float16, each followed by a cast: half the file.
 
-    Vectors stay float32: among them are quantisation scales, some too small for float16. Engines fold the casts when they load the file. float32 to the outside, and in what is computed.
+    Vectors stay float32: among them are quantisation scales, some too small for float16. Engines fold the casts when
+    they load the file. float32 to the outside, and in what is computed.
     """
     model = copy.deepcopy(model)
     graph = model.graph
