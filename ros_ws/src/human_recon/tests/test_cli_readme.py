@@ -34,15 +34,21 @@ def test_links_and_pictures_exist(path):
     assert not missing
 
 
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """Of a command and the commands in it."""
+    found: set[str] = set()
+    for action in parser._actions:  # argparse offers no public list
+        found.update(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                found |= _options(inner)
+    return found
+
+
 def test_commands_and_options_exist(text):
     for line in re.findall(r"human-recon (\w[\w-]*)", text):
         assert line in COMMANDS, line
-    options = {
-        option
-        for name in COMMANDS
-        for action in _parser(name)._actions  # argparse offers no public list
-        for option in action.option_strings
-    }
+    options = {option for name in COMMANDS for option in _options(_parser(name))}
     used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - {"--ros-args", "--show-args"}
     assert used <= options, used - options
 
