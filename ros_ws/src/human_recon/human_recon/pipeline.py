@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -27,6 +26,8 @@ from human_recon.fitting.priors import load_pose_mixture
 from human_recon.geometry.rasterizer import Raster, rasterize, visible_vertices
 from human_recon.inference.choice import EngineChoice, open_engine
 from human_recon.people import People, Person
+from human_recon.perception.body_net import NO_PART
+from human_recon.perception.clock import Clock
 from human_recon.perception.codebook import Codebook
 from human_recon.perception.geometric import GeometricDetector, GeometricDetectorConfig
 from human_recon.perception.hypothesis import BodyGuess, Found, PersonHypothesis
@@ -36,7 +37,6 @@ from human_recon.resources import model_path
 from human_recon.tracking.association import Association, AssociationConfig, Known
 
 HEAD = joint_index("head")
-NO_PART = np.uint8(255)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Pipeline:
         """
         if not np.isfinite(frame.depth).all():
             raise ValueError("depth has NaN or inf; no reading must be 0")
-        clock = _Clock()
+        clock = Clock()
         if not (frame.depth > 0).any():
             return People(frame, (), np.zeros(frame.depth.shape, np.uint16), None, clock.timings)
         frame = undistort_frame(frame)
@@ -269,7 +269,7 @@ def _seen(found: Found, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarr
     """Parts and vertices of the pixels of those who became people."""
     if found.parts is None or found.vertices is None:
         return None, None
-    return np.where(labels > 0, found.parts, NO_PART), np.where(labels > 0, found.vertices, np.int16(-1))
+    return np.where(labels > 0, found.parts, np.uint8(NO_PART)), np.where(labels > 0, found.vertices, np.int16(-1))
 
 
 class _Finder(Protocol):
@@ -312,16 +312,3 @@ class _LearnedFinder:
 
 def _finder(config: PipelineConfig, body: BodyModel) -> _Finder:
     return _LearnedFinder(config, body) if config.perception == "learned" else _GeometricFinder(config)
-
-
-class _Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self) -> None:
-        self.timings: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.timings[name] = now - self._last
-        self._last = now

@@ -1,6 +1,6 @@
-"""Where the files that ship with the package are: models/, config/ and launch/.
+"""Where the files that ship with the package are, models/, config/ and launch/, and where caches are kept.
 
-They lie beside the Python package in the source tree, and below share/human_recon of the prefix after a colcon or pip
+The files lie beside the Python package in the source tree, and below share/human_recon of the prefix after a colcon or pip
 install. No ROS import is needed to tell.
 """
 
@@ -62,3 +62,11 @@ def config_path(name: str) -> Path:
     Raises FileNotFoundError when there is none of that name.
     """
     return resource_path("config", *Path(name).parts)
+
+
+def cache_folder() -> Path:
+    """$HUMAN_RECON_CACHE, else human_recon in the user's cache folder (XDG base directory specification)."""
+    named = os.environ.get("HUMAN_RECON_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "human_recon"

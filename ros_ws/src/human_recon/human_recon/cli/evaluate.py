@@ -139,7 +139,7 @@ def _options(args: argparse.Namespace) -> EvaluationOptions:
     from human_recon.evaluation.evaluate import EvaluationOptions
     from human_recon.evaluation.matching import MatchingConfig
     from human_recon.evaluation.measuring import MeasuringConfig
-    from human_recon.simulation.assets import cache_folder
+    from human_recon.resources import cache_folder
 
     try:
         matching = MatchingConfig(gate=args.gate, least_visibility=args.min_visibility)

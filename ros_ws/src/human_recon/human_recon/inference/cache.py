@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from human_recon import resources
+
 
 def cache_folder() -> Path:
-    """engines/ in $HUMAN_RECON_CACHE, else in human_recon of the user's cache folder (XDG base directories)."""
-    named = os.environ.get("HUMAN_RECON_CACHE")
-    base = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "human_recon"
-    return base / "engines"
+    """engines/ in the cache folder of everything."""
+    return resources.cache_folder() / "engines"
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -11,7 +10,8 @@ import numpy as np
 from human_recon.body.model import BodyModel
 from human_recon.camera.frame import Frame
 from human_recon.inference.engine import Engine
-from human_recon.perception.body_net import BodyReading, crop_images, read_body_net
+from human_recon.perception.body_net import NO_PART, BodyReading, crop_images, read_body_net
+from human_recon.perception.clock import Clock
 from human_recon.perception.codebook import Codebook
 from human_recon.perception.confidence import DetectorConfidence, person_features, vote_features
 from human_recon.perception.duplicates import DuplicateConfig, Group, merged
@@ -113,7 +113,7 @@ class LearnedPerception:
             mask = claims.owner == person
             area = np.square(frame.depth[mask]).sum() / (frame.intrinsics.fx * frame.intrinsics.fy)
             if area < self.config.least_area:
-                claims.parts[mask], claims.vertices[mask], claims.similarity[mask] = 255, -1, 0.0
+                claims.parts[mask], claims.vertices[mask], claims.similarity[mask] = NO_PART, -1, 0.0
                 continue
             people.append(
                 PersonEstimate(
@@ -126,16 +126,3 @@ class LearnedPerception:
                 )
             )
         return tuple(people)
-
-
-class Clock:
-    """Seconds between laps, by name."""
-
-    def __init__(self) -> None:
-        self.timings: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.timings[name] = now - self._last
-        self._last = now

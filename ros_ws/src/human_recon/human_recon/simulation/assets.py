@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from human_recon.resources import cache_folder
+
 Split = Literal["train", "test"]  # people, motion and clothes of one never appear in the other
 
 MOTION_FILE = Path("mocap") / "mocap_30hz.npz"
@@ -43,14 +45,6 @@ class Assets:
         """Identifies what people are made of: results with different digests are not comparable."""
         parts = (_digest(self.motion), _digest(self.wardrobe))
         return "+".join(f"{name}:{part}" for name, part in zip(("motion", "wardrobe"), parts, strict=True))
-
-
-def cache_folder() -> Path:
-    """$HUMAN_RECON_CACHE, else human_recon in the user's cache folder (XDG base directory specification)."""
-    named = os.environ.get("HUMAN_RECON_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "human_recon"
 
 
 def _digest(path: Path | None) -> str:

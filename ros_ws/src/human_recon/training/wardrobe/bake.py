@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from human_recon.body.model import BodyModel, default_body_model
-from human_recon.simulation.assets import WARDROBE_FILE, cache_folder
+from human_recon.resources import cache_folder
+from human_recon.simulation.assets import WARDROBE_FILE
 from human_recon.simulation.baked import body_digest
 from human_recon.simulation.outfit import Outfit, bare_outfit
 from human_recon.simulation.wardrobe import FORMAT, PIECE_ARRAYS
