@@ -37,7 +37,7 @@ from training.body_net.descriptors import (  # noqa: E402
 )
 from training.body_net.ensemble import Ensemble, smooth_embedding  # noqa: E402
 from training.body_net.network import BodyNet, BodyNetConfig  # noqa: E402
-from training.body_net.segmentations import UNIT, Segmentations, spread_vertices  # noqa: E402
+from training.body_net.segmentations import UNIT, Segmentations, soft_labels, spread_vertices  # noqa: E402
 from training.loop.checkpoint import Checkpoint  # noqa: E402
 from training.networks.backbone import BackboneConfig  # noqa: E402
 
@@ -574,7 +574,7 @@ def test_variants_have_names_of_their_own_and_begin_alike(patch_world: ablate_de
 
 
 def test_soft_labels_fall_with_the_distance() -> None:
-    labels = ablate_descriptors.soft_labels(np.array([[0, 500, 1000, 60000]], np.uint16), 500.0)
+    labels = soft_labels(np.array([[0, 500, 1000, 60000]], np.uint16), 500.0)
     expected = np.array([1.0, np.exp(-0.5), np.exp(-2.0), 0.0])
     np.testing.assert_allclose(labels[0], expected / expected.sum(), atol=1e-6)
 

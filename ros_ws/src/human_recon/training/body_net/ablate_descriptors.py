@@ -35,10 +35,12 @@ from training.body_net.ensemble import Ensemble, smooth_embedding
 from training.body_net.network import DESCRIPTOR
 from training.body_net.segmentations import (
     PATCHES,
+    SOFT,
     UNIT,
     Segmentations,
     draw_segmentations,
     geodesic_distances,
+    soft_labels,
     spread_vertices,
 )
 from training.body_net.task import KEY_POINT_RADIUS, BodyTaskConfig
@@ -46,7 +48,6 @@ from training.body_net.task import KEY_POINT_RADIUS, BodyTaskConfig
 LEVELS = 3  # of the trunk's top-down path that a head sees: 1/2, 1/4, 1/8 of the crop
 WIDTH = 128  # of a head's hidden layer
 RATE = 3e-3
-SOFT = 0.05  # metres, standard deviation of soft labels along the surface: about the distance between patches' centres
 KEY_POINT_WEIGHT = 0.2  # of the key points' loss against the segmentations': that of the training
 SEED = 6  # of the stream; the training uses 0
 LEAST = 10  # pixels of a place that its mean descriptor needs
@@ -278,12 +279,6 @@ class Head(nn.Module):
         ]
         descriptors = torch.cat(parts)
         return (descriptors if self.variant.euclidean else functional.normalize(descriptors, dim=1)).numpy()
-
-
-def soft_labels(distances: np.ndarray, width: float) -> np.ndarray:
-    """[K, C] float32, rows adding up to 1, that fall with ``distances`` [K, C] over ``width`` (same unit)."""
-    closeness = np.exp(-0.5 * (distances.astype(np.float32) / np.float32(width)) ** 2) + np.float32(1e-12)
-    return closeness / closeness.sum(axis=1, keepdims=True)
 
 
 def collect(

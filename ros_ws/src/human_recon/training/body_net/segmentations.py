@@ -18,6 +18,7 @@ from human_recon.body.parts import edge_graph
 PATCHES = 500  # seed 004, 4.1
 UNIT = 1e-4  # metres, of the distances
 RANDOM_CENTRES = 10  # seed 004, 4.1: the others follow by farthest-point sampling
+SOFT = 0.05  # metres, standard deviation of soft labels along the surface: about the distance between patches' centres
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,12 @@ def draw_segmentations(distances: np.ndarray, count: int, seed: int) -> Segmenta
         start = rng.choice(size, RANDOM_CENTRES, replace=False).astype(np.int64)
         _farthest_points(distances, start, labels[m], centres[m])
     return Segmentations(labels, centres)
+
+
+def soft_labels(distances: np.ndarray, width: float) -> np.ndarray:
+    """[K, C] float32, rows adding up to 1, that fall with ``distances`` [K, C] over ``width`` (same unit)."""
+    closeness = np.exp(-0.5 * (distances.astype(np.float32) / np.float32(width)) ** 2) + np.float32(1e-12)
+    return closeness / closeness.sum(axis=1, keepdims=True)
 
 
 def spread_vertices(model: BodyModel, count: int) -> tuple[np.ndarray, np.ndarray]:
