@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from human_recon.body.lbs import PosedBody, pose_body
+from human_recon.body.lbs import pose_body
 from human_recon.body.measure import stature
 from human_recon.body.model import BodyModel
-from human_recon.body.parts import vertex_parts
 from human_recon.body.skeleton import joint_index
-from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.camera.points import undistort_frame
-from human_recon.fitting.coherence import CoherenceConfig, keep_apart
-from human_recon.fitting.icp import Fit, IcpConfig, IcpFitter
-from human_recon.fitting.kinematics import BodyKinematics
-from human_recon.fitting.observation import Observation, observe
+from human_recon.fitting.body_fit import BodyFit, Expectation, FitProblem, Scene
+from human_recon.fitting.body_fitter import BodyFitConfig, BodyFitter
+from human_recon.fitting.coherence import CoherenceConfig
+from human_recon.fitting.icp import IcpConfig, IcpFitter
+from human_recon.fitting.icp_people import IcpPeopleConfig, fit_people
+from human_recon.fitting.kinematics import PARAMETERS, BodyKinematics
 from human_recon.fitting.priors import load_pose_mixture
-from human_recon.geometry.rasterizer import Raster, rasterize, visible_vertices
 from human_recon.inference.choice import EngineChoice, open_engine
 from human_recon.people import People, Person
 from human_recon.perception.body_net import NO_PART
@@ -32,9 +32,9 @@ from human_recon.perception.codebook import Codebook
 from human_recon.perception.geometric import GeometricDetector, GeometricDetectorConfig
 from human_recon.perception.hypothesis import BodyGuess, Found, PersonHypothesis
 from human_recon.perception.learned import LearnedConfig, LearnedPerception
-from human_recon.perception.surface import Surface, measure_surface
 from human_recon.resources import model_path
-from human_recon.tracking.association import Association, AssociationConfig, Known
+from human_recon.tracking.track import Track
+from human_recon.tracking.tracker import Measured, Tracker, TrackerConfig
 
 HEAD = joint_index("head")
 
@@ -46,52 +46,24 @@ class PipelineConfig:
     perception: Literal["learned", "geometric"] = "learned"
     engine: EngineChoice = field(default_factory=EngineChoice)  # of learned perception
     learned: LearnedConfig = field(default_factory=LearnedConfig)
-    detector: GeometricDetectorConfig = field(default_factory=GeometricDetectorConfig)  # of geometric perception
     fit: bool = True  # register the body to the depth; without, learned perception's own bodies are the result
-    fitter: IcpConfig = field(default_factory=IcpConfig)
+    fitter: BodyFitConfig = field(default_factory=BodyFitConfig)  # of learned perception's people
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    track: bool = True  # know people from one frame to the next; without, every frame is a first one
+    detector: GeometricDetectorConfig = field(default_factory=GeometricDetectorConfig)  # of geometric perception
+    icp: IcpConfig = field(default_factory=IcpConfig)  # of its people
+    icp_people: IcpPeopleConfig = field(default_factory=IcpPeopleConfig)
     coherence: CoherenceConfig = field(default_factory=CoherenceConfig)
-    association: AssociationConfig = field(default_factory=AssociationConfig)
     max_people: int = 12  # the nearest ones
-    max_residual: float = 0.06  # metres: a fitted body that explains its pixels worse than this is not believed
-    min_explained: float = 0.5  # share of a person's pixels that it must cover
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)  # people fitted at the same time
-    warm_start: bool = True  # start from the previous frame's body when the person was known
 
     def __post_init__(self) -> None:
         if self.perception == "geometric" and not self.fit:
             raise ValueError("geometric perception has no bodies of its own: fit must be true")
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A hypothesis on its way to a person."""
-
-    hypothesis: PersonHypothesis
-    known: Known | None
-    observation: Observation | None = None
-    fit: Fit | None = None  # None: the body as it was seen, hypothesis.guess
-    residual: float = np.nan  # metres
-    explained: float = 0.0  # share of the hypothesis' pixels covered by the body
-
-    @property
-    def state(self) -> BodyState:
-        if self.fit is not None:
-            return self.fit.state
-        assert self.hypothesis.guess is not None
-        return self.hypothesis.guess.state
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """All bodies posed, and rendered together."""
-
-    bodies: tuple[PosedBody, ...]
-    vertices: np.ndarray  # [P, V, 3] metres
-    raster: Raster
-
-
 class Pipeline:
-    """Who is there, registered to the depth, nobody inside anybody else."""
+    """Who is there, registered to the depth, nobody inside anybody else. One caller at a time."""
 
     def __init__(self, config: PipelineConfig, body: BodyModel) -> None:
         """Load the networks, if the configuration asks for them, and compile nothing yet.
@@ -101,19 +73,22 @@ class Pipeline:
         """
         self.config = config
         self.body = body
-        self._finder = _finder(config, body)
-        self._fitter = IcpFitter(BodyKinematics(body), load_pose_mixture(), config.fitter)
-        self._association = Association(config.association)
-        self._parts = vertex_parts(body)
+        self._pool = ThreadPoolExecutor(config.workers, "fit")
+        self._eye = _eye(config, body, self._pool)
+        self._tracker = Tracker(body, config.tracker)
 
     @property
     def engines(self) -> tuple[str, ...]:
         """What computes the networks, for logs and diagnostics; empty with geometric perception."""
-        return self._finder.engines
+        return self._eye.engines
 
     def reset(self) -> None:
         """Forget who was there, for example when time jumps back."""
-        self._association.reset()
+        self._tracker.reset()
+
+    def lock_shape(self, person: int, lock: bool) -> bool:
+        """Hold the betas of one person (0: of everybody) fixed, or let them adapt; False when nobody has this id."""
+        return self._tracker.lock_shape(person, lock)
 
     def process(self, frame: Frame) -> People:
         """Reconstruct everybody in one frame, which is undistorted first if need be.
@@ -124,145 +99,66 @@ class Pipeline:
         if not np.isfinite(frame.depth).all():
             raise ValueError("depth has NaN or inf; no reading must be 0")
         clock = Clock()
-        if not (frame.depth > 0).any():
-            return People(frame, (), np.zeros(frame.depth.shape, np.uint16), None, clock.timings)
         frame = undistort_frame(frame)
+        if not self.config.track:
+            self._tracker.reset()
 
-        found = self._finder.find(frame)
+        found = self._eye.find(frame)
         hypotheses = found.hypotheses[: self.config.max_people]
-        known = self._association.match([h.head for h in hypotheses], frame.stamp_ns)
         clock.lap("detect")
+        expected = self._tracker.expect(frame.stamp_ns, hypotheses)
+        clock.lap("associate")
+        fits = self._eye.fit(frame, found, hypotheses, [e.expectation if e else None for e in expected])
+        clock.lap("fit")
+        kept = [k for k, fit in enumerate(fits) if fit is not None]
+        measured = []
+        for k in kept:
+            fit, known = fits[k], expected[k]
+            assert fit is not None
+            measured.append(Measured(known.id if known else None, fit, hypotheses[k].confidence))
+        tracks = self._tracker.update(frame.stamp_ns, measured)
+        clock.lap("track")
 
-        if self.config.fit:
-            assert found.surface is not None
-            candidates = self._fit_all(frame, hypotheses, known, found.surface)
-            clock.lap("fit")
-            candidates = self._keep_apart(candidates)
-            clock.lap("coherence")
-        else:
-            candidates = [_Candidate(h, k) for h, k in zip(hypotheses, known, strict=True)]
-
-        scene = self._render(frame, candidates)
-        people = self._describe(frame, _judge(frame, candidates, scene), scene)
         labels = np.zeros(frame.depth.shape, np.uint16)
-        for person, candidate in zip(people, candidates, strict=True):
-            labels[candidate.hypothesis.mask] = person.id
-            energy = candidate.fit.energy if candidate.fit is not None else np.inf
-            self._association.remember(person.id, candidate.hypothesis.head, frame.stamp_ns, person.state, energy)
+        people = []
+        for track in tracks:
+            hypothesis = hypotheses[kept[track.measured]] if track.measured is not None else None
+            fit = measured[track.measured].fit if track.measured is not None else None
+            if hypothesis is not None:
+                labels[hypothesis.mask] = track.id
+            people.append(self._person(track, hypothesis, fit))
         clock.lap("describe")
         floor = found.surface.surroundings.floor if found.surface is not None else None
         timings = clock.timings | {f"detect/{stage}": seconds for stage, seconds in found.timings.items()}
-        return People(frame, people, labels, floor, timings, *_seen(found, labels))
+        return People(frame, tuple(people), labels, floor, timings, *_seen(found, labels))
 
-    def _fit_all(
-        self, frame: Frame, hypotheses: tuple[PersonHypothesis, ...], known: list[Known | None], surface: Surface
-    ) -> list[_Candidate]:
-        """Register a body to each hypothesis and decide which to believe."""
-        surroundings = surface.surroundings
-        everybody = np.zeros(frame.depth.shape, bool)
-        for hypothesis in hypotheses:
-            everybody |= hypothesis.mask
-
-        def fit(hypothesis: PersonHypothesis, before: Known | None) -> _Candidate:
-            observation = observe(
-                surface.points,
-                surface.normals,
-                hypothesis.mask,
-                hypothesis.head,
-                everybody,
-                frame.intrinsics,
-                surroundings.floor,
-                surroundings.up,
-            )
-            return _Candidate(hypothesis, before, observation, self._fit(observation, hypothesis, before))
-
-        # One thread per person; BLAS' own threads would wait for each other on matrices this small.
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self.config.workers) as pool:
-            candidates = list(pool.map(fit, hypotheses, known))
-        judged = _judge(frame, candidates, self._render(frame, candidates))
-        believed = [self._believed(candidate) for candidate in judged]
-        return [candidate for candidate in believed if candidate is not None]
-
-    def _fit(self, observation: Observation, hypothesis: PersonHypothesis, known: Known | None) -> Fit:
-        if not self.config.warm_start:
-            known = None
-        if hypothesis.guess is not None:
-            starts = [hypothesis.guess.state] + ([known.state] if known is not None else [])
-            return min((self._fitter.refine(start, observation) for start in starts), key=lambda f: f.energy)
-        if known is not None:
-            return self._fitter.track(observation, known.state, known.energy)
-        return self._fitter.search(observation)
-
-    def _believed(self, candidate: _Candidate) -> _Candidate | None:
-        """A fit that explains little is replaced by the body that was seen; without one, nobody is there."""
-        if candidate.residual <= self.config.max_residual and candidate.explained >= self.config.min_explained:
-            return candidate
-        if candidate.hypothesis.guess is None:
-            return None
-        return replace(candidate, fit=None)
-
-    def _keep_apart(self, candidates: list[_Candidate]) -> list[_Candidate]:
-        """Nobody inside anybody else; bodies that are not fitted stay where they were seen."""
-        fitted = [(c.fit, c.observation) for c in candidates if c.fit is not None and c.observation is not None]
-        with threadpool_limits(limits=1, user_api="blas"):
-            apart = iter(
-                keep_apart(self._fitter, [f for f, _ in fitted], [o for _, o in fitted], self.config.coherence)
-            )
-        return [replace(c, fit=next(apart)) if c.fit is not None else c for c in candidates]
-
-    def _render(self, frame: Frame, candidates: list[_Candidate]) -> _Scene:
-        bodies = tuple(pose_body(self.body, candidate.state) for candidate in candidates)
-        vertices = np.array([body.vertices for body in bodies], np.float32).reshape(-1, *self.body.v_template.shape)
-        return _Scene(bodies, vertices, rasterize(vertices, self.body.faces, frame.intrinsics))
-
-    def _describe(self, frame: Frame, candidates: list[_Candidate], scene: _Scene) -> tuple[Person, ...]:
-        # Measured surfaces hide a body as well as other bodies do.
-        front = np.where(scene.raster.depth > 0, scene.raster.depth, np.inf)
-        hidden = np.where(frame.depth > 0, np.minimum(front, frame.depth + 0.10), front)
-        hidden = np.where(np.isfinite(hidden), hidden, 0.0).astype(np.float32)
-        part_sizes = np.maximum(np.bincount(self._parts, minlength=24), 1)
-        people = []
-        for candidate, posed in zip(candidates, scene.bodies, strict=True):
-            state = candidate.state
-            visible = visible_vertices(posed.vertices, self.body.faces, frame.intrinsics, hidden, 0.03)
-            seen = np.bincount(self._parts, visible, minlength=24) / part_sizes
-            rows, columns = np.nonzero(candidate.hypothesis.mask)
+    def _person(self, track: Track, hypothesis: PersonHypothesis | None, fit: BodyFit | None) -> Person:
+        """What is published of somebody."""
+        roi = (0, 0, 0, 0)
+        if hypothesis is not None:
+            rows, columns = np.nonzero(hypothesis.mask)
             roi = (int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
-            guess = candidate.hypothesis.guess
-            confidence = candidate.hypothesis.confidence
-            if guess is None:  # nothing calibrated: how much of the person the body explains, and how closely
-                confidence *= candidate.explained * float(np.exp(-((candidate.residual / 0.05) ** 2)))
-            if candidate.fit is not None:
-                sigma = self._fitter.joint_sigma(candidate.fit).astype(np.float32)
-            else:
-                assert guess is not None
-                sigma = guess.joint_sigma
-            people.append(
-                Person(
-                    id=candidate.known.id if candidate.known is not None else self._association.new_id(),
-                    confidence=confidence,
-                    state=state,
-                    vertices=posed.vertices,
-                    joints=posed.joints,
-                    joint_sigma=sigma,
-                    joint_visible=seen > 0.05,
-                    height=stature(self.body, state.betas),
-                    roi=roi,
-                    residual=candidate.residual,
-                )
-            )
-        return tuple(people)
-
-
-def _judge(frame: Frame, candidates: list[_Candidate], scene: _Scene) -> list[_Candidate]:
-    """How well each body explains its pixels."""
-    judged = []
-    for i, candidate in enumerate(candidates):
-        mask = candidate.hypothesis.mask
-        common = mask & (scene.raster.person == i)
-        residual = float(np.median(np.abs(scene.raster.depth - frame.depth)[common])) if common.any() else np.nan
-        judged.append(replace(candidate, residual=residual, explained=float(common.sum() / max(mask.sum(), 1))))
-    return judged
+        posed = pose_body(self.body, track.state)
+        return Person(
+            id=track.id,
+            confidence=track.confidence,
+            state=track.state,
+            vertices=posed.vertices,
+            joints=posed.joints,
+            joint_sigma=np.sqrt(np.trace(track.joint_covariance, axis1=1, axis2=2) / 3.0).astype(np.float32),
+            joint_visible=fit.joint_seen > 0.05 if fit is not None else np.zeros(24, bool),
+            height=stature(self.body, track.state.betas),
+            roi=roi,
+            residual=fit.residual if fit is not None else np.nan,
+            life=track.life,
+            measured=fit is not None,
+            age=track.age,
+            shape_locked=track.shape_locked,
+            joint_covariance=track.joint_covariance,
+            root_covariance=track.root_covariance,
+            velocity=track.velocity,
+            velocity_covariance=track.velocity_covariance,
+        )
 
 
 def _seen(found: Found, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -272,43 +168,115 @@ def _seen(found: Found, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarr
     return np.where(labels > 0, found.parts, np.uint8(NO_PART)), np.where(labels > 0, found.vertices, np.int16(-1))
 
 
-class _Finder(Protocol):
-    """A perception behind the pipeline."""
+class _Eye(Protocol):
+    """A perception with the fit that goes with it."""
 
     @property
     def engines(self) -> tuple[str, ...]: ...
 
     def find(self, frame: Frame) -> Found: ...
 
+    def fit(
+        self,
+        frame: Frame,
+        found: Found,
+        hypotheses: Sequence[PersonHypothesis],
+        expected: Sequence[Expectation | None],
+    ) -> list[BodyFit | None]:
+        """A body for each hypothesis; None: it was nobody."""
+        ...
 
-class _GeometricFinder:
+
+class _GeometricEye:
     engines = ()
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, body: BodyModel, pool: ThreadPoolExecutor) -> None:
+        self._config, self._pool = config, pool
         self._detector = GeometricDetector(config.detector)
+        self._fitter = IcpFitter(BodyKinematics(body), load_pose_mixture(), config.icp)
 
     def find(self, frame: Frame) -> Found:
+        if not (frame.depth > 0).any():
+            return Found((), None)
         return self._detector.detect(frame)
 
+    def fit(
+        self,
+        frame: Frame,
+        found: Found,
+        hypotheses: Sequence[PersonHypothesis],
+        expected: Sequence[Expectation | None],
+    ) -> list[BodyFit | None]:
+        if found.surface is None:
+            return []
+        config = self._config
+        return fit_people(
+            self._fitter,
+            frame,
+            found.surface,
+            hypotheses,
+            expected,
+            config.coherence,
+            config.icp_people,
+            self._pool,
+        )
 
-class _LearnedFinder:
-    def __init__(self, config: PipelineConfig, body: BodyModel) -> None:
+
+class _LearnedEye:
+    def __init__(self, config: PipelineConfig, body: BodyModel, pool: ThreadPoolExecutor) -> None:
         people, bodies = open_engine("people_net", config.engine), open_engine("body_net", config.engine)
         self.engines = (f"people_net: {people.description}", f"body_net: {bodies.description}")
         codebook = Codebook.load(model_path("body_net/codebook.npz"))
         self._perception = LearnedPerception(people, bodies, codebook, body, config.learned)
-        # A fit needs the surface; without one nobody looks at it, and it takes longer than the networks.
-        self._surroundings = config.detector.surroundings if config.fit else None
+        self._fitter = BodyFitter(body, config.fitter) if config.fit else None
+        self._pool = pool
 
     def find(self, frame: Frame) -> Found:
         seen = self._perception.detect(frame)
-        surface = measure_surface(frame, self._surroundings) if self._surroundings is not None else None
         hypotheses = tuple(
-            PersonHypothesis(p.mask, p.confidence, p.joints[HEAD], BodyGuess(p.state, p.joint_sigma))
+            PersonHypothesis(
+                p.mask, p.confidence, p.joints[HEAD], BodyGuess(p.state, p.joints, p.joint_sigma), p.evidence
+            )
             for p in seen.people
         )
-        return Found(hypotheses, surface, seen.parts, seen.vertices, seen.timings)
+        return Found(hypotheses, None, seen.parts, seen.vertices, seen.timings)
+
+    def fit(
+        self,
+        frame: Frame,
+        found: Found,
+        hypotheses: Sequence[PersonHypothesis],
+        expected: Sequence[Expectation | None],
+    ) -> list[BodyFit | None]:
+        owner = np.full(frame.depth.shape, -1, np.int16)
+        problems = []
+        for k, (hypothesis, before) in enumerate(zip(hypotheses, expected, strict=True)):
+            assert hypothesis.evidence is not None and hypothesis.guess is not None
+            owner[hypothesis.mask] = k
+            problems.append(FitProblem(k, hypothesis.evidence, hypothesis.guess, before))
+        if self._fitter is None:
+            return [_as_seen(problem) for problem in problems]
+        fitter, scene = self._fitter, Scene(frame, owner, None, frame.up)
+        # One thread per person; BLAS' own threads would wait for each other on matrices this small.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return list(self._pool.map(lambda problem: fitter.fit(problem, scene), problems))
 
 
-def _finder(config: PipelineConfig, body: BodyModel) -> _Finder:
-    return _LearnedFinder(config, body) if config.perception == "learned" else _GeometricFinder(config)
+def _as_seen(problem: FitProblem) -> BodyFit:
+    """The network's own body."""
+    variance = np.square(problem.guess.joint_sigma.astype(np.float64))
+    return BodyFit(
+        state=problem.guess.state,
+        information=np.eye(PARAMETERS),
+        energy=0.0,
+        residual=np.nan,
+        explained=0.0,
+        joints=problem.guess.joints.astype(np.float64),
+        joint_covariance=variance[:, None, None] * np.eye(3),
+        root_covariance=np.full((6, 6), np.nan),
+        joint_seen=np.isin(np.arange(24), problem.evidence.parts).astype(np.float32),
+    )
+
+
+def _eye(config: PipelineConfig, body: BodyModel, pool: ThreadPoolExecutor) -> _Eye:
+    return (_LearnedEye if config.perception == "learned" else _GeometricEye)(config, body, pool)

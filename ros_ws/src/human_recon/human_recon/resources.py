@@ -1,7 +1,7 @@
 """Where the files that ship with the package are, models/, config/ and launch/, and where caches are kept.
 
-The files lie beside the Python package in the source tree, and below share/human_recon of the prefix after a colcon or pip
-install. No ROS import is needed to tell.
+The files lie beside the Python package in the source tree, and below share/human_recon of the prefix after a colcon or
+pip install. No ROS import is needed to tell.
 """
 
 from __future__ import annotations

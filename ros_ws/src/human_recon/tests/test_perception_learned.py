@@ -246,7 +246,7 @@ def reading_of(rng: np.random.Generator) -> tuple[Frame, BodyReading]:
     reading = BodyReading(
         crops=crops,
         mask=np.where(valid, mask, 0.0).astype(np.float32),
-        ahead=np.ascontiguousarray(cells[:, 2]),
+        points=np.ascontiguousarray(cells[:, :3]),
         valid=valid,
         prompt=np.zeros(shape, np.float32),
         part=np.where(valid & (mask > 0.2), scores.argmax(-1), 255).astype(np.uint8),
@@ -284,7 +284,7 @@ def test_masks_end_where_surfaces_end() -> None:
         reading_of(np.random.default_rng(0))[1],
         crops=(crop,),
         mask=np.where(person, 0.97, 0.03)[None].astype(np.float32),
-        ahead=np.ascontiguousarray(cells[2])[None],
+        points=np.ascontiguousarray(cells[:3])[None],
         valid=np.ones((1, 64, 64), bool),
         part=np.zeros((1, 64, 64), np.uint8),
         part_scores=np.zeros((1, 64, 64, 24), np.float32),

@@ -45,7 +45,7 @@ class BodyReading:
 
     crops: tuple[CropCamera, ...]
     mask: np.ndarray  # [N, 64, 64] float32, probability that the cell is this person's, 0 without a reading
-    ahead: np.ndarray  # [N, 64, 64] float32, Z of the cell in the crop frame, metres
+    points: np.ndarray  # [N, 3, 64, 64] float32, what was measured in the cell, crop frame, metres
     valid: np.ndarray  # [N, 64, 64] bool, there is a reading
     prompt: np.ndarray  # [N, 64, 64] float32, what the network was told
     part: np.ndarray  # [N, 64, 64] uint8, NO_PART where the mask is unlikely
@@ -55,6 +55,11 @@ class BodyReading:
     states: tuple[BodyState, ...]  # camera frame
     joints: np.ndarray  # [N, 24, 3] float32, camera frame, metres
     joint_sigma: np.ndarray  # [N, 24] float32, one standard deviation per axis, metres
+
+    @property
+    def ahead(self) -> np.ndarray:
+        """[N, 64, 64] float32, Z of the cells in the crop frame, metres."""
+        return self.points[:, 2]
 
 
 def crop_images(frame: Frame, view: CoarseView, proposals: Sequence[Proposal]) -> np.ndarray:
@@ -116,7 +121,7 @@ def read_body_net(
     return BodyReading(
         crops=crops,
         mask=mask,
-        ahead=np.ascontiguousarray(images[:, 2, ::STRIDE, ::STRIDE]),
+        points=np.ascontiguousarray(images[:, :3, ::STRIDE, ::STRIDE]),
         valid=valid,
         prompt=np.ascontiguousarray(images[:, 4, ::STRIDE, ::STRIDE]),
         part=part,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from human_recon.body.state import BodyState
-from human_recon.perception.crops import CropCamera
+from human_recon.perception.evidence import Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class PersonEstimate:
     state: BodyState  # from the SMPL branch alone
     joints: np.ndarray  # [24, 3] float32, of that state
     joint_sigma: np.ndarray  # [24] float32, one standard deviation per axis
-    crop: CropCamera
+    evidence: Evidence  # what the fit is registered to
 
 
 @dataclass(frozen=True, eq=False)

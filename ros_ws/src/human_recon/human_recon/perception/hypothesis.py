@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from human_recon.body.state import BodyState
+from human_recon.perception.evidence import Evidence
 from human_recon.perception.surface import Surface
 
 
@@ -15,6 +16,7 @@ class BodyGuess:
     """A body that was seen rather than fitted."""
 
     state: BodyState
+    joints: np.ndarray  # [24, 3] float32, of that state, metres
     joint_sigma: np.ndarray  # [24] float32, one standard deviation per axis, metres
 
 
@@ -26,6 +28,7 @@ class PersonHypothesis:
     confidence: float  # in [0, 1]
     head: np.ndarray  # [3] metres, camera frame: top of the head or highest point seen
     guess: BodyGuess | None = None
+    evidence: Evidence | None = None  # of learned perception
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from human_recon.perception.codebook import Codebook
 from human_recon.perception.confidence import DetectorConfidence, person_features, vote_features
 from human_recon.perception.duplicates import DuplicateConfig, Group, merged
 from human_recon.perception.estimate import Perceived, PersonEstimate
+from human_recon.perception.evidence import evidence_of
 from human_recon.perception.people_input import CoarseView
 from human_recon.perception.people_net import read_people_net
 from human_recon.perception.prompts import Proposal, proposals
@@ -122,7 +123,7 @@ class LearnedPerception:
                     state=reading.states[n],
                     joints=reading.joints[n],
                     joint_sigma=reading.joint_sigma[n],
-                    crop=reading.crops[n],
+                    evidence=evidence_of(reading, n),
                 )
             )
         return tuple(people)
