@@ -13,7 +13,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = PACKAGE_ROOT / "human_recon"
 
 FOUNDATION = ("body", "camera", "geometry", "inference")  # know nothing of people
-PEOPLE = ("people", "perception", "fitting", "tracking", "registration")
+PEOPLE = ("people", "perception", "fitting", "tracking", "template", "registration")
 WORKBENCH = ("simulation", "evaluation")  # what the system is measured with; no part of it
 TOP = ("nodes", "cli")
 FORBIDDEN = {

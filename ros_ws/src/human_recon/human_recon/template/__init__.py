@@ -1,0 +1,1 @@
+"""Surfaces of tracked people, deformed from their rest pose to each frame."""
