@@ -77,14 +77,14 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str, status: int = 2) ->
 
 def test_a_bag_gives_metrics_records_and_a_report(bag, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["evaluate", str(bag), "-o", str(out), "--set", "warm_start=false", "--worst", "1"]) == 0
+    assert main(["evaluate", str(bag), "-o", str(out), "--set", "track=false", "--worst", "1"]) == 0
     assert {path.name for path in out.iterdir()} == {"metrics.json", "records.jsonl", "report.html"}
     content = read_metrics(out)
     assert content["source"] == {"name": "walk", "kind": "recording"}
     assert content["results"]["frames"] == 4 and content["results"]["sequences"] == 1
     assert content["results"]["metrics"]["mpjpe"]["value"] == pytest.approx(50.0, abs=0.01)
     assert content["results"]["metrics"]["recall"]["value"] == 50.0
-    assert content["pipeline"]["settings"]["warm_start"] is False
+    assert content["pipeline"]["settings"]["track"] is False
     assert content["options"]["matching.gate"] == 0.5
     assert {"cpu", "cores", "load_1min", "versions", "date"} <= set(content["environment"])
     assert len((out / "records.jsonl").read_text().splitlines()) == 4
@@ -309,28 +309,28 @@ def test_differences_within_the_spread_are_unclear(results):
 
 def test_settings_from_a_file_and_from_the_command_line(bag, tmp_path):
     path = tmp_path / "pipeline.yaml"
-    path.write_text("max_people: 4\nfitter:\n  headings: 12\n  matching: {}\ndetector.max_depth: 6\n")
+    path.write_text("max_people: 4\nicp:\n  headings: 12\n  matching: {}\ndetector.max_depth: 6\n")
     out = tmp_path / "o"
     words = ["evaluate", str(bag), "-o", str(out), "--no-report", "--pipeline", str(path)]
-    assert main([*words, "--set", "max_people=5", "--set", "fitter.sigma=0.02"]) == 0
+    assert main([*words, "--set", "max_people=5", "--set", "icp.sigma=0.02"]) == 0
     settings = read_metrics(out)["pipeline"]["settings"]
     defaults = dict(flat(PipelineConfig()))
     changed = {key: value for key, value in settings.items() if value != json.loads(json.dumps(defaults[key]))}
-    assert changed == {"max_people": 5, "fitter.headings": 12, "detector.max_depth": 6.0, "fitter.sigma": 0.02}
+    assert changed == {"max_people": 5, "icp.headings": 12, "detector.max_depth": 6.0, "icp.sigma": 0.02}
 
 
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
         ({"nonsense": 1}, "no setting 'nonsense'; there are .*max_people"),
-        ({"fitter.nonsense": 1}, "no setting 'nonsense'; there are .*headings"),
-        ({"fitter": 3}, "fitter is a group of settings; there are fitter.headings"),
+        ({"icp.nonsense": 1}, "no setting 'nonsense'; there are .*headings"),
+        ({"icp": 3}, "icp is a group of settings; there are icp.headings"),
         ({"max_people.deep": 3}, "max_people is a single setting"),
         ({"max_people": "many"}, "max_people is 'many', it must be a whole number"),
         ({"max_people": 2.5}, "it must be a whole number"),
-        ({"warm_start": 1}, "warm_start is 1, it must be true or false"),
-        ({"max_residual": True}, "it must be a number"),
-        ({"max_residual": float("nan")}, "it must be a number"),
+        ({"track": 1}, "track is 1, it must be true or false"),
+        ({"icp_people.max_residual": True}, "it must be a number"),
+        ({"icp_people.max_residual": float("nan")}, "it must be a number"),
         ({"detector": {"head_height": 2}}, "must be a list"),
         ({"detector": {"head_height": [1, 2, 3]}}, "has 3 entries, it must have 2"),
     ],
@@ -341,10 +341,12 @@ def test_settings_that_make_no_sense_are_refused(settings, complaint):
 
 
 def test_settings_keep_types_and_everything_else():
-    config = with_settings(PipelineConfig(), {"max_residual": 1, "detector.head_height": [1, 2]}, "here")
-    assert config.max_residual == 1.0 and isinstance(config.max_residual, float)
+    config = with_settings(PipelineConfig(), {"icp_people.max_residual": 1, "detector.head_height": [1, 2]}, "here")
+    assert config.icp_people.max_residual == 1.0 and isinstance(config.icp_people.max_residual, float)
     assert config.detector.head_height == (1.0, 2.0)
-    assert dataclasses.replace(config, max_residual=0.06).fitter == PipelineConfig().fitter
+    defaults = PipelineConfig()
+    assert config.icp == defaults.icp
+    assert config.icp_people.min_explained == defaults.icp_people.min_explained
 
 
 def test_settings_files_that_are_none_are_refused(bag, tmp_path, capsys):
@@ -382,7 +384,7 @@ def test_a_recorded_bag_through_the_real_pipeline_in_a_worker_process(body, tmp_
         writer.write_truth(frame, body)
     out = tmp_path / "out"
     # The person is seen from the front.
-    quick = ["--set", "perception=geometric", "--set", "fitter.headings=2", "--set", "fitter.finalists=1"]
+    quick = ["--set", "perception=geometric", "--set", "icp.headings=2", "--set", "icp.finalists=1"]
     assert main(["evaluate", str(bag), "-o", str(out), "--independent", "--workers", "2", "--worst", "1", *quick]) == 0
     content = read_metrics(out)
     metrics = content["results"]["metrics"]

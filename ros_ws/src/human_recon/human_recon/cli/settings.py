@@ -1,6 +1,6 @@
 """Settings of the pipeline from a file and from the command line: `--pipeline CONFIG.yaml`, `--set key=value`.
 
-The keys are the fields of the dataclass and of the dataclasses in it, joined by dots: ``fitter.max_points``.
+The keys are the fields of the dataclass and of the dataclasses in it, joined by dots: ``icp.fine_points``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="one setting, for example warm_start=false; after those of the file, may be repeated",
+        help="one setting, for example track=false; after those of the file, may be repeated",
     )
 
 
