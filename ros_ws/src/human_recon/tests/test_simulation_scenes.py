@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.measure import volume
+from human_recon.body.spheres import COVER, fit_spheres
 from human_recon.body.state import BodyState
 from human_recon.camera.presets import PRESETS
 from human_recon.geometry.rasterizer import rasterize
 from human_recon.geometry.rotations import rotvec_to_matrix
 from human_recon.geometry.signed_distance import closest_points, penetration, winding_number
 from human_recon.simulation.assets import Assets
-from human_recon.simulation.body_spheres import COVER, fit_spheres
 from human_recon.simulation.catalogue import Catalogue
 from human_recon.simulation.dice import Dice
 from human_recon.simulation.furniture import CHAIR_KINDS, build_seat, draw_seat_shape

@@ -10,8 +10,8 @@ import numba
 import numpy as np
 
 from human_recon.body.model import BodyModel, default_body_model
+from human_recon.body.spheres import BodySpheres, fit_spheres
 from human_recon.simulation.assets import Assets, Split
-from human_recon.simulation.body_spheres import BodySpheres, fit_spheres
 from human_recon.simulation.outfit import Detail, Looseness, Material, Outfit, pose_outfit
 from human_recon.simulation.poses import PoseLibrary
 from human_recon.simulation.shapes import Shapes

@@ -12,7 +12,7 @@ import math
 import numba
 import numpy as np
 
-from human_recon.simulation.body_spheres import BodySpheres
+from human_recon.body.spheres import BodySpheres
 
 _MAX_PEOPLE = 16
 _MAX_BOXES = 4000

@@ -30,9 +30,11 @@ _WITNESSES = 2300  # vertices it must cover
 class BodySpheres:
     """K balls in the T pose, sorted by body part."""
 
-    first: np.ndarray  # [K, 3] where the ball touches the skin of the mean shape
+    first_vertex: np.ndarray  # [K] int64, where the ball touches the skin
+    second_vertex: np.ndarray  # [K] int64, the skin across from there
+    first: np.ndarray  # [K, 3] of the mean shape
     first_dirs: np.ndarray  # [K, 3, 10]
-    second: np.ndarray  # [K, 3] the skin across from there
+    second: np.ndarray  # [K, 3]
     second_dirs: np.ndarray  # [K, 3, 10]
     normal: np.ndarray  # [K, 3] outward, at the first
     share: np.ndarray  # [K] radius over the thickness from first to second along the normal
@@ -86,6 +88,8 @@ def fit_spheres(body: BodyModel) -> BodySpheres:
     weights = np.take_along_axis(both, order, axis=2).astype(np.float64)
     starts, balls, correctives = _correctives(body, first, second)
     return BodySpheres(
+        first_vertex=first.astype(np.int64),
+        second_vertex=second.astype(np.int64),
         first=vertices[first],
         first_dirs=body.shapedirs[first].astype(np.float64),
         second=vertices[second],
