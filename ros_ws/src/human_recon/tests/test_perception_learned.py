@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from human_recon.body.lbs import pose_body
 from human_recon.body.model import BodyModel
 from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
@@ -144,8 +146,37 @@ def test_bodies_are_handed_on_in_the_camera_frame(seen: list[Seen], body: BodyMo
             np.testing.assert_allclose(joints_of(body, person.state), person.joints, atol=1e-5)
             np.testing.assert_allclose(person.state.betas, rendering.states[owner].betas, atol=1e-5)
             np.testing.assert_allclose(person.joint_sigma, np.sqrt(2) * 0.02, rtol=1e-4)
-            centre = rendering.joints[owner, [0, 9]].mean(0)
-            assert np.linalg.norm(person.crop.centre - centre) < 0.06
+
+
+def test_evidence_lies_on_the_person(seen: list[Seen], body: BodyModel) -> None:
+    """Points on the true surface, clothes and noise apart; normals towards the camera; the vertex nearby."""
+    distances, places = [], []
+    for one in seen:
+        for person in one.result.people:
+            rendering, evidence = one.sample.rendering, person.evidence
+            vertices = pose_body(body, rendering.states[owner_of(one.sample, person.mask)]).vertices
+            distances.append(np.linalg.norm(evidence.points[:, None] - vertices[None], axis=-1).min(axis=1))
+            places.append(np.linalg.norm(evidence.points - vertices[evidence.vertices], axis=-1))
+            length = np.linalg.norm(evidence.normals, axis=1)
+            clear = length > 0
+            np.testing.assert_allclose(length[clear], 1.0, atol=1e-9)
+            assert ((evidence.normals * evidence.points).sum(-1)[clear] < 0).mean() > 0.97
+            assert clear.mean() > 0.6, "thin or far people have edges everywhere"
+            assert (evidence.likelihood >= 0.5).all() and (evidence.similarity > -1).all()
+            assert (evidence.parts < 24).all()
+    assert np.median(np.concatenate(distances)) < 0.03
+    assert np.median(np.concatenate(places)) < 0.07
+
+
+def test_less_has_to_speak_for_somebody_expected() -> None:
+    """The threshold falls around the expected pelvis, and nowhere else."""
+    config = LearnedConfig(least_confidence=0.9, least_confidence_known=0.2, known=0.4)
+    perception = LearnedPerception.__new__(LearnedPerception)
+    perception.config = config
+    proposals = [SimpleNamespace(pelvis=np.array([x, 0.0, 3.0])) for x in (0.0, 1.0)]
+    known = np.array([[0.3, 0.0, 3.0, 0.3, -0.35, 3.0]])
+    np.testing.assert_array_equal(perception._least_confidence(proposals, known), [0.2, 0.9])
+    np.testing.assert_array_equal(perception._least_confidence(proposals, None), [0.9, 0.9])
 
 
 def test_nearest_first_and_confident(seen: list[Seen]) -> None:

@@ -98,6 +98,27 @@ def test_five_people_of_different_size(noise: float, rng: np.random.Generator) -
     assert (found.area > 0.05).sum() == 5, "what strays makes no person as large as these"
 
 
+def test_somebody_expected_is_found_by_few_votes(rng: np.random.Generator) -> None:
+    """Almost hidden beside somebody else: too little for a mode of one's own, enough for who is known to be there."""
+    front, behind = person(0.0, 3.0, 400), person(0.35, 3.1, 12)
+    fields, owner = fields_of([front, behind], 0.06, rng)
+    config = VoteConfig()
+    assert len(gather(fields, config)) == 1
+    known = np.concatenate([np.concatenate(one[:2]) for one in (front, behind)]).reshape(2, 6)
+    found = gather(fields, config, known + rng.normal(0, 0.03, known.shape))
+    assert len(found) == 2
+    k, distance = nearest(found, behind[0])
+    assert distance < 0.15
+    assert (found.share.argmax(0) == k)[owner == 1].mean() > 0.7
+
+
+def test_who_is_expected_but_gone_is_not_found(rng: np.random.Generator) -> None:
+    front, gone = person(0.0, 3.0, 400), person(1.2, 3.0, 0)
+    fields, _ = fields_of([front, gone], 0.06, rng)
+    known = np.concatenate([np.concatenate(one[:2]) for one in (front, gone)]).reshape(2, 6)
+    assert len(gather(fields, VoteConfig(), known)) == 1
+
+
 def test_cut_in_two_by_an_occluder_is_one(rng: np.random.Generator) -> None:
     """Head and legs are seen, the trunk is not; both vote for the same joints, the legs less surely."""
     truth = person(0.0, 3.0, 400)

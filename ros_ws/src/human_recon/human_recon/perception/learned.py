@@ -37,6 +37,8 @@ class LearnedConfig:
     upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
     least_vote_confidence: float = 0.03  # below it BodyNet is not asked
     least_confidence: float = 0.75  # below it a proposal is nobody: 2 false people per 100 empty scenes, 4.5 at 0.5
+    least_confidence_known: float = 0.3  # the same where somebody is expected
+    known: float = 0.4  # metres from the pelvis of somebody expected to that of a proposal
     duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
     least_area: float = 0.008  # square metres, seen from the front, of pixels that a person must have
 
@@ -59,20 +61,26 @@ class LearnedPerception:
         self._codebook, self._model = codebook, model
         self._confidence = confidence or DetectorConfidence.load(model_path(CONFIDENCE_MODEL))
 
-    def detect(self, frame: Frame) -> Perceived:
+    def detect(self, frame: Frame, known: np.ndarray | None = None) -> Perceived:
         """Everybody in an undistorted frame, nearest first.
+
+        Args:
+            frame: the frame.
+            known: [T, 6] metres, camera frame, pelvis and chest of people who are expected, if any: less has to speak
+                for them.
 
         Raises:
             ValueError: the frame is distorted, or a network gives something else than expected.
         """
         clock = Clock()
-        found = self.propose(frame, clock)
+        found = self.propose(frame, clock, known)
         reading = self.read(frame, found, clock)
         confidence = self._confidence.person(person_features(found, reading))
+        least = self._least_confidence(found, known)
         kept = [
             group
             for group in merged(reading, confidence, self.config.duplicates)
-            if confidence[group.leader] >= self.config.least_confidence
+            if confidence[group.leader] >= least[group.leader]
         ]
         kept.sort(key=lambda group: float(reading.joints[group.leader, 0, 2]))
         clock.lap("judge")
@@ -82,14 +90,23 @@ class LearnedPerception:
         clock.lap("pixels")
         return Perceived(people, claims.parts, claims.vertices, claims.similarity, clock.timings)
 
-    def propose(self, frame: Frame, clock: Clock | None = None) -> list[Proposal]:
+    def _least_confidence(self, found: list[Proposal], known: np.ndarray | None) -> np.ndarray:
+        """What each proposal needs to be believed: two thresholds, so that nobody flickers."""
+        config = self.config
+        least = np.full(len(found), config.least_confidence)
+        if known is not None and len(known) and found:
+            away = np.linalg.norm(np.array([p.pelvis for p in found])[:, None] - known[None, :, :3], axis=-1)
+            least[away.min(axis=1) < config.known] = config.least_confidence_known
+        return least
+
+    def propose(self, frame: Frame, clock: Clock | None = None, known: np.ndarray | None = None) -> list[Proposal]:
         """Where people may be: what PeopleNet's votes say."""
         clock = clock or Clock()
         if frame.intrinsics.distorted:
             raise ValueError("the frame is distorted: undistort it first (camera.points.undistort_frame)")
         fields = read_people_net(self._people, frame.depth, _view_of(frame.intrinsics))
         clock.lap("people_net")
-        gatherings = gather(fields, self.config.votes)
+        gatherings = gather(fields, self.config.votes, known)
         features = vote_features(gatherings)
         worth = self._confidence.votes(features) >= self.config.least_vote_confidence
         found = proposals(gatherings, features, np.flatnonzero(worth))

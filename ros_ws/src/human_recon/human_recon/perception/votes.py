@@ -56,8 +56,14 @@ class Gatherings:
         return len(self.pelvis)
 
 
-def gather(fields: PeopleFields, config: VoteConfig) -> Gatherings:
-    """Find the people that the votes speak of."""
+def gather(fields: PeopleFields, config: VoteConfig, known: np.ndarray | None = None) -> Gatherings:
+    """Find the people that the votes speak of.
+
+    Args:
+        fields: what PeopleNet says.
+        config: settings.
+        known: [T, 6] metres, pelvis and chest of people who are expected: votes for them are theirs, however few.
+    """
     votes, weight, scale, index = _votes(fields, config)
     modes = np.empty((0, 6))
     if len(votes):
@@ -69,7 +75,10 @@ def gather(fields: PeopleFields, config: VoteConfig) -> Gatherings:
             config.valley,
             config.max_people,
         ).astype(np.float64)
-    shares, modes = _match(votes, weight, scale, modes, config)
+    expected = np.zeros(len(modes), bool)
+    if known is not None and len(known):
+        modes, expected = np.concatenate([modes, known]), np.arange(len(modes) + len(known)) >= len(modes)
+    shares, modes = _match(votes, weight, scale, modes, expected, config)
     return _describe(fields, votes, weight, scale, index, shares, modes, config)
 
 
@@ -250,25 +259,32 @@ def _joined(a, b, level, cells, mass, tightness):
 
 
 def _match(
-    votes: np.ndarray, weight: np.ndarray, scale: np.ndarray, modes: np.ndarray, config: VoteConfig
+    votes: np.ndarray,
+    weight: np.ndarray,
+    scale: np.ndarray,
+    modes: np.ndarray,
+    expected: np.ndarray,
+    config: VoteConfig,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shares [N, K] of the votes in K people, and the people's refined joints [K, 6]."""
     for _ in range(config.rounds):
         shares = np.empty((len(votes), len(modes)))
         match_votes(votes, scale, modes, config.floor, config.outlier, shares)
         modes = _refined(votes, weight, scale, modes, shares, config.floor)
-        modes = modes[_apart(modes, weight @ shares, config)]
+        kept = _apart(modes, weight @ shares, expected, config)
+        modes, expected = modes[kept], expected[kept]
     shares = np.empty((len(votes), len(modes)))
     match_votes(votes, scale, modes, config.floor, config.outlier, shares)
     return shares, modes
 
 
-def _apart(modes: np.ndarray, area: np.ndarray, config: VoteConfig) -> list[int]:
-    """Indices of the modes that are people of their own, by falling area."""
+def _apart(modes: np.ndarray, area: np.ndarray, expected: np.ndarray, config: VoteConfig) -> list[int]:
+    """Indices of the modes that are people of their own, by falling area; who is ``expected`` [K] may be minor."""
     kept: list[int] = []
     for k in np.argsort(-area, kind="stable"):
         distance = np.linalg.norm(modes[kept] - modes[k], axis=1)
-        part = (distance < config.same) | ((distance < config.near) & (area[k] < config.minor * area[kept]))
+        minor = (distance < config.near) & (area[k] < config.minor * area[kept]) & ~expected[k]
+        part = (distance < config.same) | minor
         if area[k] > 0 and not part.any():
             kept.append(int(k))
     return kept
