@@ -1,66 +1,63 @@
-"""Identities across frames."""
+"""Who is who in one frame."""
 
 import numpy as np
+import pytest
 
-from human_recon.body.state import BodyState
-from human_recon.tracking.association import Association, AssociationConfig
+from human_recon.tracking.association import Appearance, AssociationConfig, assign, associate, dissimilarity
 
-SECOND = 1_000_000_000
-
-
-def remember(association: Association, person_id: int, head, stamp_ns: int) -> None:
-    state = BodyState(np.zeros(10), np.zeros((24, 3)), np.zeros(3))
-    association.remember(person_id, np.array(head, float), stamp_ns, state, 50.0)
+CONFIG = AssociationConfig()
+BODY = np.random.default_rng(0).uniform(-0.5, 0.5, (24, 3))
 
 
-def ids(matches) -> list[int | None]:
-    return [m.id if m is not None else None for m in matches]
+def at(x: float, sigma: float = 0.05, **more) -> Appearance:
+    return Appearance(BODY + [x, 0.0, 3.0], np.full(24, sigma), **more)
 
 
-def test_people_keep_their_ids_when_listed_in_another_order():
-    association = Association()
-    remember(association, 1, [0, 0, 2], 0)
-    remember(association, 2, [1, 0, 2], 0)
-    heads = [np.array([1.05, 0, 2]), np.array([0.05, 0, 2])]
-    assert ids(association.match(heads, SECOND // 30)) == [2, 1]
+def test_people_are_recognised_in_any_order():
+    assert sorted(associate([at(0), at(1), at(2)], [at(2.05), at(0.1), at(0.9)], CONFIG)) == [(0, 1), (1, 2), (2, 0)]
 
 
-def test_crossing_people_are_matched_jointly_rather_than_greedily():
-    association = Association(AssociationConfig(speed=0.0, slack=2.0))
-    remember(association, 1, [0.0, 0, 2], 0)
-    remember(association, 2, [1.0, 0, 2], 0)
-    # Head A is nearest to 2 (0.4), but giving 2 to A would leave B with 1 at 1.9: the sum decides.
-    heads = [np.array([0.6, 0, 2]), np.array([1.9, 0, 2])]
-    assert ids(association.match(heads, 1)) == [1, 2]
+def test_the_nearest_pairing_of_all_wins_over_the_nearest_pair():
+    # 0 -> 0.3 and 0.3 -> 0.6 together are nearer than 0.3 -> 0.3 and 0 -> 0.6, which is out of reach of nobody.
+    assert sorted(associate([at(0), at(0.3)], [at(0.3), at(0.6)], CONFIG)) == [(0, 0), (1, 1)]
 
 
-def test_a_far_head_is_somebody_new():
-    association = Association(AssociationConfig(speed=3.0, slack=0.25))
-    remember(association, 1, [0, 0, 2], 0)
-    assert ids(association.match([np.array([0.4, 0, 2])], SECOND // 30)) == [None]
+def test_nobody_jumps_beyond_the_gate_however_uncertain():
+    assert associate([at(0)], [at(1.0, 9.0)], CONFIG) == []
+    assert associate([at(0, 0.02)], [at(0.7, 0.02)], CONFIG) == []
 
 
-def test_the_lost_are_forgotten_and_so_is_the_future():
-    association = Association(AssociationConfig(memory=1.0))
-    remember(association, 1, [0, 0, 2], 0)
-    assert ids(association.match([np.array([0.0, 0, 2])], 2 * SECOND)) == [None]
-    remember(association, 2, [0, 0, 2], 5 * SECOND)
-    assert ids(association.match([np.array([0.0, 0, 2])], 4 * SECOND)) == [None]
+def test_uncertainty_widens_the_gate():
+    assert associate([at(0, 0.30)], [at(0.7, 0.10)], CONFIG) == [(0, 0)]
 
 
-def test_ids_start_at_one_and_are_never_reused():
-    association = Association()
-    first = [association.new_id() for _ in range(3)]
-    association.reset()
-    assert first == [1, 2, 3]
-    assert association.new_id() == 4
+def test_stature_decides_between_people_at_equal_distance():
+    tall, small = at(0.0, stature=1.95, stature_sigma=0.02), at(0.0, stature=1.55, stature_sigma=0.02)
+    seen = at(0.1, stature=1.90, stature_sigma=0.08)
+    assert associate([small, tall], [seen], CONFIG) == [(1, 0)]
 
 
-def test_a_worse_energy_is_believed_gradually_and_a_better_one_at_once():
-    association = Association(AssociationConfig(forgetting=0.25))
-    state = BodyState(np.zeros(10), np.zeros((24, 3)), np.zeros(3))
-    energies = []
-    for frame, energy in enumerate((80.0, 120.0, 60.0)):
-        association.remember(1, np.zeros(3), frame, state, energy)
-        energies.append(association.match([np.zeros(3)], frame)[0].energy)
-    assert energies == [80.0, 90.0, 60.0]
+def test_one_misplaced_arm_is_no_other_person():
+    joints = BODY.copy()
+    joints[[18, 20, 22]] += 0.9
+    wrong = Appearance(joints + [0, 0, 3.0], np.full(24, 0.05))
+    assert np.isfinite(dissimilarity(at(0), wrong, CONFIG))
+
+
+def test_what_is_not_a_number_is_nobody():
+    assert dissimilarity(at(0), at(np.nan), CONFIG) == np.inf
+
+
+def test_a_pair_is_never_given_up_for_cheaper_ones():
+    cost = np.array([[0.0, 5.0], [np.inf, np.inf], [1.0, np.inf]])
+    assert assign(cost) == [(0, 1), (2, 0)]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
+def test_nobody_on_one_side(shape):
+    assert assign(np.zeros(shape)) == []
+
+
+def test_settings_must_be_positive():
+    with pytest.raises(ValueError, match="above 0"):
+        AssociationConfig(gate=0.0)

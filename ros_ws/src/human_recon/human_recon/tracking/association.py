@@ -1,75 +1,71 @@
-"""Who is who from one frame to the next, by where the head was."""
+"""Who is who: hypotheses of a frame against people who are known, one to one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from human_recon.body.state import BodyState
-
 
 @dataclass(frozen=True)
 class AssociationConfig:
-    """How far and for how long an identity carries."""
+    """When a hypothesis may be somebody who is known."""
 
-    speed: float = 3.0  # metres per second a head may move
-    slack: float = 0.25  # metres it may be mismeasured
-    memory: float = 1.0  # seconds a lost person is remembered
-    forgetting: float = 0.2  # how fast the expected energy follows worse fits, per frame
+    gate: float = 3.0  # standard deviations, of the joints together
+    slack: float = 0.10  # metres per axis by which a joint may be elsewhere than both sides think
+    farthest: float = 0.9  # metres between the joints, in the mean, whatever the uncertainty
+    outlier: float = 4.0  # standard deviations: a joint farther off counts no more, as when left is taken for right
+    stature_sigma: float = 0.08  # metres, of a single hypothesis
 
-
-@dataclass(frozen=True)
-class Known:
-    """What is remembered of a person."""
-
-    id: int
-    head: np.ndarray  # [3] metres, camera frame
-    stamp_ns: int
-    state: BodyState
-    energy: float  # of fits of this person that were believed
+    def __post_init__(self) -> None:
+        if min(self.gate, self.slack, self.farthest, self.outlier, self.stature_sigma) <= 0:
+            raise ValueError("every setting of the association must be above 0")
 
 
-class Association:
-    """Gives stable ids >= 1; the only state the pipeline keeps between frames."""
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """What people are told apart by: joints that correspond, or one place, and perhaps their size."""
 
-    def __init__(self, config: AssociationConfig | None = None) -> None:
-        self.config = config or AssociationConfig()
-        self._known: dict[int, Known] = {}
-        self._next_id = 1
+    joints: np.ndarray  # [J, 3] metres, camera frame
+    sigma: np.ndarray  # [J] metres per axis
+    stature: float = np.nan  # metres; NaN: not known
+    stature_sigma: float = np.nan
 
-    def reset(self) -> None:
-        """Forget everybody; ids are not reused."""
-        self._known.clear()
 
-    def match(self, heads: list[np.ndarray], stamp_ns: int) -> list[Known | None]:
-        """The remembered person for each head [3], or None for somebody new.
+def dissimilarity(one: Appearance, other: Appearance, config: AssociationConfig) -> float:
+    """Mean squared distance in standard deviations, of the joints and the stature; infinite beyond the gate.
 
-        People whose memory has expired, or who were seen later than ``stamp_ns`` (time went back), are forgotten.
-        """
-        memory_ns = int(self.config.memory * 1e9)
-        self._known = {k: v for k, v in self._known.items() if 0 <= stamp_ns - v.stamp_ns <= memory_ns}
-        known = list(self._known.values())
-        result: list[Known | None] = [None] * len(heads)
-        if not known or not heads:
-            return result
-        distance = np.linalg.norm(np.array(heads)[:, None] - np.array([k.head for k in known])[None], axis=-1)
-        reach = np.array([self.config.slack + self.config.speed * (stamp_ns - k.stamp_ns) * 1e-9 for k in known])
-        # Beyond reach costs more than any sum of allowed distances, so that it is never traded for a nearer pair.
-        cost = np.where(distance <= reach, distance, 1e3)
-        for i, j in zip(*linear_sum_assignment(cost), strict=True):
-            if distance[i, j] <= reach[j]:
-                result[i] = known[j]
-        return result
+    The errors of a body's joints are nearly the same error, so their mean is compared with the gate as if it were one
+    joint's. A joint far off is bounded: one arm mistaken for the other does not make another person.
+    """
+    squared = np.square(one.joints - other.joints).sum(axis=-1)
+    if not np.isfinite(squared).all() or np.sqrt(squared).mean() > config.farthest:
+        return np.inf
+    variance = np.square(one.sigma) + np.square(other.sigma) + config.slack**2
+    cost = float(np.minimum(squared / (3.0 * variance), config.outlier**2).mean())
+    if cost > config.gate**2:
+        return np.inf
+    if np.isfinite(one.stature) and np.isfinite(other.stature):
+        cost += (one.stature - other.stature) ** 2 / (one.stature_sigma**2 + other.stature_sigma**2) / 3.0
+    return cost
 
-    def new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id - 1
 
-    def remember(self, person_id: int, head: np.ndarray, stamp_ns: int, state: BodyState, energy: float) -> None:
-        """Note where somebody's head [3] is now; a worse energy than before is believed only gradually."""
-        before = self._known.get(person_id)
-        if before is not None and energy > before.energy:
-            energy = before.energy + self.config.forgetting * (energy - before.energy)
-        self._known[person_id] = Known(person_id, head, stamp_ns, state, energy)
+def assign(cost: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (row, column) of ``cost`` [N, M], infinite where there is none: as many as can be, at the least sum."""
+    if not np.isfinite(cost).any():
+        return []
+    allowed = np.isfinite(cost)
+    # More than any sum of allowed costs, so that a pair is never given up for cheaper ones.
+    forbidden = 1.0 + cost[allowed].max() * (1 + min(cost.shape))
+    rows, columns = linear_sum_assignment(np.where(allowed, cost, forbidden))
+    return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if allowed[i, j]]
+
+
+def associate(
+    known: Sequence[Appearance], seen: Sequence[Appearance], config: AssociationConfig
+) -> list[tuple[int, int]]:
+    """Pairs (index of known, index of seen)."""
+    cost = np.array([[dissimilarity(k, s, config) for s in seen] for k in known]).reshape(len(known), len(seen))
+    return assign(cost)

@@ -1,0 +1,164 @@
+"""One tracked body: its motion and its shape, measured by fits and predicted in between."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from human_recon.body.measure import stature
+from human_recon.body.model import BodyModel
+from human_recon.body.state import BodyState
+from human_recon.fitting.body_fit import BodyFit, Expectation
+from human_recon.fitting.kinematics import BETAS, BodyKinematics
+from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.tracking.motion_filter import DOF, PELVIS, MotionConfig, MotionFilter, PoseMeasurement, solved
+from human_recon.tracking.shape_filter import ShapeConfig, ShapeFilter
+
+_POSE = np.r_[0:72, 82:85]  # of a fit's parameters: rotations and translation
+
+
+class BodyGeometry:
+    """What tracking needs of a body model."""
+
+    def __init__(self, model: BodyModel) -> None:
+        self.model = model
+        self.kinematics = BodyKinematics(model)
+        base = stature(model, np.zeros(10))
+        self.pelvis_slope = np.asarray(model.j_shapedirs[0], np.float64)  # [3, 10] metres per unit of each beta
+        self.stature_slope = np.array([stature(model, row) - base for row in np.eye(10)])
+
+    def rest_pelvis(self, betas: np.ndarray) -> np.ndarray:
+        """[3] metres, the pelvis of a body with translation 0."""
+        return self.model.j_template[0] + self.pelvis_slope @ betas
+
+
+class TrackedBody:
+    """Mutable; one caller at a time."""
+
+    def __init__(self, geometry: BodyGeometry, motion: MotionConfig, shape: ShapeConfig, fit: BodyFit) -> None:
+        self._geometry = geometry
+        self.shape = ShapeFilter(shape, geometry.stature_slope)
+        self._update_shape(fit, None, 0.0)
+        self.motion = MotionFilter(motion, self._measurement(fit, None))
+        self._fit = fit  # the last one
+        self._variance = self.motion.variance.copy()  # at the time of that fit
+        self._changed()
+
+    @property
+    def state(self) -> BodyState:
+        """Now."""
+        betas = self.shape.betas
+        trans = self.motion.pelvis - self._geometry.rest_pelvis(betas)
+        return BodyState(betas.copy(), matrix_to_rotvec(self.motion.rotations), trans)
+
+    @property
+    def joints(self) -> np.ndarray:
+        """[24, 3] metres."""
+        return self._linearised[0]
+
+    @property
+    def joint_covariance(self) -> np.ndarray:
+        """[24, 3, 3]: that of the last fit, which may be wrong in the same way for long, and what time has added."""
+        grown = np.maximum(self.motion.variance - self._variance, 0.0)
+        if not grown.any():
+            return self._fit.joint_covariance
+        slope = self._linearised[1]
+        return self._fit.joint_covariance + np.einsum("jap,p,jbp->jab", slope, grown, slope)
+
+    @property
+    def joint_sigma(self) -> np.ndarray:
+        """[24] metres per axis."""
+        return np.sqrt(np.trace(self.joint_covariance, axis1=1, axis2=2) / 3.0)
+
+    @property
+    def root_covariance(self) -> np.ndarray:
+        """[6, 6] position and turn of the pelvis, camera frame."""
+        grown = np.maximum(self.motion.variance - self._variance, 0.0)
+        turn = self.motion.rotations[0]
+        result = self._fit.root_covariance.copy()
+        result[:3, :3] += np.diag(grown[PELVIS])
+        result[3:, 3:] += turn @ np.diag(grown[:3]) @ turn.T
+        return result
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """[6] of the pelvis, m/s and rad/s, camera frame."""
+        return np.concatenate([self.motion.velocity[PELVIS], self.motion.rotations[0] @ self.motion.velocity[:3]])
+
+    @property
+    def velocity_covariance(self) -> np.ndarray:
+        """[6, 6]."""
+        turn = self.motion.rotations[0]
+        result = np.zeros((6, 6))
+        result[:3, :3] = np.diag(self.motion.velocity_variance[PELVIS])
+        result[3:, 3:] = turn @ np.diag(self.motion.velocity_variance[:3]) @ turn.T
+        return result
+
+    def expectation(self) -> Expectation:
+        """What a fit should expect now."""
+        # The filter compares itself with what is new in each frame of a fit's error, the fit with the whole of it.
+        scale = 1.0 / self.motion.config.jitter
+        variance = self.motion.variance
+        return Expectation(
+            state=self.state,
+            pose_sigma=scale * np.sqrt(variance[:72].reshape(24, 3).mean(axis=1)),
+            root_sigma=scale * float(np.sqrt(variance[PELVIS].mean())),
+            betas_information=self.shape.information.copy(),
+            shape_locked=self.shape.locked,
+        )
+
+    def predict(self, seconds: float) -> None:
+        """Move on."""
+        self.motion.predict(seconds)
+        self._changed()
+
+    def update(self, fit: BodyFit, expected: Expectation | None, seconds: float) -> None:
+        """Take in a fit that was given an expectation, ``seconds`` after the last one."""
+        self._update_shape(fit, expected, seconds)
+        self.motion.update(self._measurement(fit, expected))
+        self._fit = fit
+        self._variance = self.motion.variance.copy()
+        self._changed()
+
+    def _update_shape(self, fit: BodyFit, expected: Expectation | None, seconds: float) -> None:
+        """Tell the shape filter what the frame itself says of the betas: the fit's word without what it was told."""
+        if expected is not None and expected.shape_locked:
+            return
+        pose = np.ix_(_POSE, _POSE)
+        coupling = fit.information[_POSE, BETAS]
+        own = fit.information[BETAS, BETAS] - coupling.T @ solved(fit.information[pose], coupling)
+        vector = own @ fit.state.betas
+        if expected is not None:
+            own = own - expected.betas_information
+            vector = vector - expected.betas_information @ expected.state.betas
+        self.shape.update(own, vector, seconds)
+
+    def _measurement(self, fit: BodyFit, expected: Expectation | None) -> PoseMeasurement:
+        """The pose of a fit, were its shape the track's."""
+        information = fit.information[np.ix_(_POSE, _POSE)]
+        pelvis_slope = self._geometry.pelvis_slope
+        # The filter has the pelvis where the fit has the translation, and trans = pelvis - rest pelvis of the betas.
+        coupling = fit.information[_POSE, BETAS] - information[:, PELVIS] @ pelvis_slope
+        push = -coupling @ (self.shape.betas - fit.state.betas)
+        if expected is not None:
+            told = np.repeat(1.0 / np.square(expected.pose_sigma), 3)
+            told = np.concatenate([told, np.full(3, 1.0 / expected.root_sigma**2)])
+        else:
+            told = np.zeros(DOF)
+        return PoseMeasurement(
+            pelvis=fit.state.trans + self._geometry.rest_pelvis(fit.state.betas),
+            rotations=rotvec_to_matrix(fit.state.pose),
+            information=information,
+            push=push,
+            told=told,
+        )
+
+    def _changed(self) -> None:
+        self._cached: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def _linearised(self) -> tuple[np.ndarray, np.ndarray]:
+        """Joints [24, 3] and their slope [24, 3, 75] by the filter's degrees of freedom."""
+        if self._cached is None:
+            linear = self._geometry.kinematics.joints(self.state)
+            self._cached = linear.points, linear.jacobian[:, :, _POSE]
+        return self._cached
