@@ -238,10 +238,11 @@ def test_tracks_and_motion_over_a_sequence(body):
     assert value(result, "idf1") == pytest.approx(50.0)
     # Similarity 0.99 at every threshold: each pair agrees in 3 frames of 6 + 6 - 3.
     assert value(result, "hota") == pytest.approx(100 * math.sqrt(1 / 3), abs=1e-3)
-    # Accelerations over three frames with one id: frames 0-2 and 3-5, of two people.
+    # Accelerations over three successive frames, whatever the ids: frames 0-2, 1-3, 2-4 and 3-5, of two people.
     entry = result.summary["metrics"]["acceleration_error"]
-    assert entry["count"] == 4 and entry["value"] == pytest.approx(0.0, abs=0.1)
+    assert entry["count"] == 8 and entry["value"] == pytest.approx(0.0, abs=0.1)
     assert value(result, "jitter_true") == pytest.approx(500.0, rel=1e-2)  # 1 m/s^2 and 0
+    assert value(result, "id_switches_per_minute") == pytest.approx(2 / (6 * 0.1 / 60))
     assert [person.predicted for person in records[0].people] == [1, 2]  # numbered by appearance
     assert [person.predicted for person in records[5].people] == [2, 1]
 
@@ -251,6 +252,7 @@ def test_trembling_is_an_acceleration_error(body):
     tremble = FakePipeline(body, frames, lambda n, true: [found(body, true.people[0], (0.001 * (n == 1), 0, 0))])
     result = evaluate(frames, tremble, COLD)
     assert value(result, "acceleration_error") == pytest.approx(200.0, rel=1e-3)  # 2 x 1 mm / (0.1 s)^2
+    assert value(result, "acceleration_error_frame") == pytest.approx(2.0, rel=1e-3)
     assert value(result, "jitter") == pytest.approx(200.0, rel=1e-3) and value(result, "jitter_true") == 0.0
 
 

@@ -337,11 +337,12 @@ def _write_plots(folder: Path, pictures: dict[str, bytes]) -> None:
 
 _PRINTED = (
     "precision", "recall", "f1_clear", "false_per_100_empty", "confidence_ece", "mpjpe", "root_mpjpe", "pa_mpjpe",
-    "pve", "within_1_sigma", "pck_all", "itop_map_all", "depth_order", "collisions", "foreground_iou",
-    "mask_iou_matched", "mask_iou_all", "part_accuracy", "correspondence", "network_part_accuracy",
-    "network_correspondence", "network_correspondence_geodesic", "network_left_right_confusion",
-    "network_front_back_confusion", "mota", "idf1",
-    "hota", "latency_median", "latency_p95",
+    "pve", "recall_60", "mpjpe_60", "root_mpjpe_60", "pa_mpjpe_60", "pve_60", "pelvis_60", "within_1_sigma",
+    "pck_all", "itop_map_all", "depth_order", "collisions", "foreground_iou", "mask_iou_matched", "mask_iou_all",
+    "part_accuracy", "correspondence", "network_part_accuracy", "network_correspondence",
+    "network_correspondence_geodesic", "network_left_right_confusion", "network_front_back_confusion", "mota", "idf1",
+    "hota", "id_switches", "id_switches_per_minute", "stature_2s", "stature_2s_worst", "acceleration_error",
+    "acceleration_error_frame", "lag", "latency_median", "latency_p95",
 )  # fmt: skip
 
 

@@ -18,14 +18,20 @@ from human_recon.evaluation.tables import WITHIN, Columns
 
 COVERAGE_SIGMAS = 2.5003  # radius of the sphere that holds 90 % of an isotropic normal distribution in 3-D: chi2(3)
 CLEARLY_VISIBLE = 0.4  # visibility from which a person counts in the metrics of people seen clearly
+WELL_VISIBLE = 0.6  # visibility from which a person counts in the metrics of people seen well
+SETTLED = 2.0  # seconds of a track after which the shape should be known
 _RESAMPLES = 300
-_SCALE = {"mm": 1000.0, "mm/s²": 1000.0, "%": 100.0, "ms": 1000.0, "per 100 frames": 100.0, "": 1.0}
+_SCALE = {
+    "mm": 1000.0, "mm/s²": 1000.0, "mm/frame²": 1000.0, "%": 100.0, "ms": 1000.0, "per 100 frames": 100.0,
+    "per minute": 1.0, "frames": 1.0, "": 1.0,
+}  # fmt: skip
 
 _MEANS = (  # columns of metres whose mean over the people found is a metric
     "mpjpe", "mpjpe_visible", "mpjpe_hidden", "root_mpjpe", "n_mpjpe", "pa_mpjpe", "pve", "root_pve", "pa_pve",
     "pelvis", "stature", "reconstruction_to_scan_v2v", "reconstruction_to_scan_v2s",
     "scan_to_reconstruction_v2v", "scan_to_reconstruction_v2s", "correspondence", "correspondence_geodesic",
 )  # fmt: skip
+_WELL_SEEN = ("mpjpe", "root_mpjpe", "pa_mpjpe", "pve", "root_pve", "pelvis", "stature")  # also of people seen well
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,11 @@ def people_terms(people: Columns) -> dict[str, Term]:
     terms["recall_clear"] = Term("%", (found & clear).astype(float), clear.astype(float))
     for name in _MEANS:
         terms[name] = _mean("mm", people.get(name, nan))
+    well = people["visibility"] >= WELL_VISIBLE
+    terms["recall_60"] = Term("%", (found & well).astype(float), well.astype(float))
+    for name in _WELL_SEEN:
+        terms[f"{name}_60"] = _mean("mm", people.get(name, nan), well)
+    terms["stature_2s"] = _mean("mm", people.get("stature", nan), people["tracked"] >= SETTLED)
     # A network has its say of pixels of missed people as well.
     terms["network_correspondence"] = _mean("mm", people.get("network_correspondence", nan), found)
     terms["network_correspondence_geodesic"] = _mean("mm", people.get("network_geodesic", nan), found)

@@ -14,7 +14,7 @@ from human_recon.body.measure import stature
 from human_recon.body.model import BodyModel
 from human_recon.camera.points import depth_to_points
 from human_recon.evaluation.matching import Matches, MatchingConfig, match_people
-from human_recon.evaluation.metrics import calibration, coherence, masks, pose, smoothness, surface
+from human_recon.evaluation.metrics import calibration, coherence, lag, masks, pose, smoothness, surface
 from human_recon.evaluation.metrics.correspondence import euclidean_error
 from human_recon.evaluation.records import CORRESPONDENCE_BIN, CORRESPONDENCE_BINS, FrameMeasures, PersonMeasures
 from human_recon.evaluation.rest_surface import RestSurface
@@ -35,11 +35,10 @@ class MeasuringConfig:
 
 @dataclass(frozen=True)
 class _Found:
-    """A person in an earlier frame, for the acceleration."""
+    """A person in an earlier frame, for what is measured over several."""
 
     step: int
     stamp_ns: int
-    predicted_id: int
     predicted: np.ndarray  # [24, 3]
     true: np.ndarray  # [24, 3]
 
@@ -56,7 +55,8 @@ class SequenceMeasurer:
         self._sequence = sequence
         self._rest = rest if rest is not None else RestSurface.of(body)
         self._ids: dict[int, int] = {}
-        self._history: dict[int, list[_Found]] = {}
+        self._history: dict[int, list[_Found]] = {}  # of true people found in all frames up to the last
+        self._first_found: dict[tuple[int, int], int] = {}  # (true, predicted id) -> stamp, ns
         self._step = 0
 
     def measure(self, true: TrueFrame, people: People, seconds: float, failure: str | None = None) -> FrameMeasures:
@@ -146,13 +146,16 @@ class SequenceMeasurer:
         if found is None:
             self._history.pop(person.id, None)
             return measures
+        last = self._remembered(true, person, found)
         return dataclasses.replace(
             measures,
             errors=self._errors(person, found) | self._correspondences(points, there, found, histograms),
             joint_errors=pose.point_errors(found.joints, person.joints).tolist(),
             root_joint_errors=pose.root_joint_errors(found.joints, person.joints).tolist(),
             sigma=found.joint_sigma.astype(float).tolist(),
-            acceleration=self._acceleration(true, person, found),
+            acceleration=self._acceleration(last),
+            lag=self._lag(last),
+            tracked=self._tracked(true, person, found),
             confidence=float(found.confidence),
             within_sigmas=calibration.within_sigmas(found.joints, person.joints, found.joint_sigma),
         )
@@ -245,22 +248,41 @@ class SequenceMeasurer:
             result[f"{name}_confused"] = float((sides[here] == -sides[there])[sided].sum())
         return result
 
-    def _acceleration(self, true: TrueFrame, person: TruePerson, found: Person) -> dict[str, float]:
-        """Over this frame and the two before it, when the person was found in them under the same id."""
-        now = _Found(self._step, int(true.frame.stamp_ns), found.id, found.joints, person.joints)
-        last = [*self._history.get(person.id, [])[-2:], now]
-        self._history[person.id] = last
-        if len(last) < 3 or len({f.predicted_id for f in last}) > 1 or last[2].step - last[0].step != 2:
+    def _remembered(self, true: TrueFrame, person: TruePerson, found: Person) -> list[_Found]:
+        """This frame and those before it in which the person was found without a gap, whatever the id."""
+        now = _Found(self._step, int(true.frame.stamp_ns), found.joints, person.joints)
+        last = self._history.setdefault(person.id, [])
+        if last and (last[-1].step != now.step - 1 or last[-1].stamp_ns >= now.stamp_ns):
+            last.clear()
+        last.append(now)
+        return last
+
+    def _acceleration(self, last: list[_Found]) -> dict[str, float]:
+        """Over this frame and the two before it."""
+        if len(last) < 3:
             return {}
-        times = np.array([f.stamp_ns - last[0].stamp_ns for f in last]) * 1e-9
-        if not (np.diff(times) > 0).all():
-            return {}
-        predicted, truth = np.stack([f.predicted for f in last]), np.stack([f.true for f in last])
+        times = np.array([f.stamp_ns - last[-3].stamp_ns for f in last[-3:]]) * 1e-9
+        predicted, truth = np.stack([f.predicted for f in last[-3:]]), np.stack([f.true for f in last[-3:]])
+        error = smoothness.acceleration_error(predicted, truth, times)
         return {
-            "error": smoothness.acceleration_error(predicted, truth, times),
+            "error": error,
+            "error_frame": error * float(times[2] / 2.0) ** 2,
             "predicted": smoothness.jitter(predicted, times),
             "true": smoothness.jitter(truth, times),
         }
+
+    def _lag(self, last: list[_Found]) -> list[float]:
+        """Of a full window, of which only what the next one needs is kept."""
+        if len(last) < lag.WINDOW:
+            return []
+        times = np.array([f.stamp_ns - last[0].stamp_ns for f in last]) * 1e-9
+        squares = lag.shifted_squares(np.stack([f.predicted for f in last]), np.stack([f.true for f in last]), times)
+        del last[: lag.WINDOW - 2 * lag.MOST]
+        return [float(square) for square in squares]
+
+    def _tracked(self, true: TrueFrame, person: TruePerson, found: Person) -> float:
+        first = self._first_found.setdefault((person.id, found.id), int(true.frame.stamp_ns))
+        return (int(true.frame.stamp_ns) - first) * 1e-9
 
     def _fitted_parts(self, people: People, matches: Matches) -> np.ndarray | None:
         """[H, W] uint8, body parts of the fitted bodies of people found as the camera would see them; 255 = none."""

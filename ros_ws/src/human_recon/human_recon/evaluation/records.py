@@ -34,7 +34,8 @@ class PersonMeasures:
     root_joint_errors: list[float] = field(default_factory=list)  # [24] metres, relative to the pelvis
     mask_iou: float = math.nan  # 0 when missed; NaN when masks are unknown
     sigma: list[float] = field(default_factory=list)  # [24] metres, the standard deviation that was predicted
-    acceleration: dict[str, float] = field(default_factory=dict)  # m/s^2: error, predicted, true
+    # m/s^2: "error", "predicted", "true"; "error_frame": metres per squared frame
+    acceleration: dict[str, float] = field(default_factory=dict)
     confidence: float = math.nan  # of the prediction
     yaw: float = math.nan  # degrees, whence the camera sees the pelvis: 0 the front, 90 the person's left, 180 the back
     within_sigmas: list[int] = field(default_factory=list)  # of the joints' 72 coordinates, within 1, 2, 3 sigma
@@ -44,6 +45,9 @@ class PersonMeasures:
     # A network's own correspondences of at most ``MeasuringConfig.points`` pixels, also of people missed: "points" and
     # "placed" pixels, metres "correspondence" and "geodesic" (means over those placed), confusions as in ``errors``.
     network: dict[str, float] = field(default_factory=dict)
+    tracked: float = math.nan  # seconds since first found under this id; NaN when missed
+    # Square metres, sums of `metrics.lag.shifted_squares` over a window of frames that ends here; mostly empty
+    lag: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

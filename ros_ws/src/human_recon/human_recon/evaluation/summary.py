@@ -11,11 +11,12 @@ import numpy as np
 
 from human_recon.body.skeleton import JOINT_NAMES
 from human_recon.evaluation.against import MOST_PEOPLE, results_against
-from human_recon.evaluation.aggregate import entry, metrics_of
+from human_recon.evaluation.aggregate import SETTLED, entry, metrics_of
 from human_recon.evaluation.catalogue import BREAKDOWN
 from human_recon.evaluation.matching import MatchingConfig
 from human_recon.evaluation.metrics import calibration, keypoints
 from human_recon.evaluation.metrics.coherence import TOLERANCE
+from human_recon.evaluation.metrics.lag import SHIFTS, best_shift
 from human_recon.evaluation.metrics.latency import latency
 from human_recon.evaluation.metrics.masks import PartCounts
 from human_recon.evaluation.metrics.pose import ROOT
@@ -55,6 +56,9 @@ class Summary:
         self._seconds: dict[str, array[float]] = defaultdict(lambda: array("d"))
         self._penetrations = array("d")
         self._acceleration: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        self._lag = np.zeros(len(SHIFTS))
+        self._lag_windows = 0
+        self._settled: dict[tuple[int, int, int], tuple[float, int]] = {}  # stature errors of tracks: sum, count
         self._parts: dict[str, PartCounts] = {}  # "fitted", "network"
         self._points: dict[str, np.ndarray] = {}  # histograms of correspondence errors
         self._ignored = 0
@@ -63,6 +67,8 @@ class Summary:
         self._sequences = 0
         self._sequence: int | None = None
         self._longest = 0
+        self._stamps: tuple[int, int] = (0, 0)  # first and last of this sequence
+        self._minutes = 0.0  # of sequences of more than one frame, each frame lasting as long as the mean step
         self._tracking: list[TrackingFrame] = []
         self._clear, self._identity, self._hota = ClearMot(), Identity(), Hota()
 
@@ -72,6 +78,7 @@ class Summary:
             self._close_sequence()
             self._sequence = record.sequence
             self._sequences += 1
+        self._stamps = (self._stamps[0] if self._tracking else record.stamp_ns, record.stamp_ns)
         self._frames.add(record, (record.sequence, record.index // _BLOCK))
         block = self._frames.blocks - 1
         self._false.add(record, block)
@@ -79,6 +86,13 @@ class Summary:
             self._people.add(person, len(record.people), block)
             for name, value in person.acceleration.items():
                 self._acceleration[name].append(value)
+            if person.lag:
+                self._lag += person.lag
+                self._lag_windows += 1
+            if person.predicted is not None and person.tracked >= SETTLED and "stature" in person.errors:
+                track = (record.sequence, person.id, person.predicted)
+                total, count = self._settled.get(track, (0.0, 0))
+                self._settled[track] = (total + person.errors["stature"], count + 1)
         if record.failure is None:
             self._seconds["end_to_end"].append(record.seconds)
         else:
@@ -105,6 +119,8 @@ class Summary:
     def _close_sequence(self) -> None:
         self._longest = max(self._longest, len(self._tracking))
         if len(self._tracking) > 1:  # a frame alone says nothing about identity
+            steps = len(self._tracking) - 1
+            self._minutes += (self._stamps[1] - self._stamps[0]) * 1e-9 / 60.0 * (steps + 1) / steps
             self._clear += clear_mot(self._tracking, self._gate)
             self._identity += identity(self._tracking, self._gate)
             self._hota += hota(self._tracking, 2 * self._gate)
@@ -167,9 +183,19 @@ class Summary:
             metrics |= self._tracks()
         if self._failures:
             metrics["failed_frames"] = entry(float(self._failures), "", self._failures, scale=1)
+        if self._lag_windows:
+            metrics["lag"] = entry(best_shift(self._lag), "frames", self._lag_windows)
+        if self._settled:
+            worst = max(total / count for total, count in self._settled.values())
+            metrics["stature_2s_worst"] = entry(worst, "mm", len(self._settled))
         return metrics | {
-            name: entry(float(np.mean(values)), "mm/s²", len(values))
-            for name, key in (("acceleration_error", "error"), ("jitter", "predicted"), ("jitter_true", "true"))
+            name: entry(float(np.mean(values)), unit, len(values))
+            for name, key, unit in (
+                ("acceleration_error", "error", "mm/s²"),
+                ("acceleration_error_frame", "error_frame", "mm/frame²"),
+                ("jitter", "predicted", "mm/s²"),
+                ("jitter_true", "true", "mm/s²"),
+            )
             if (values := self._acceleration.get(key))
         }
 
@@ -182,6 +208,9 @@ class Summary:
             "mota": entry(self._clear.mota, "%", count),
             "idf1": entry(self._identity.idf1, "%", count),
             "id_switches": entry(float(self._clear.switches), "", count, scale=1),
+            "id_switches_per_minute": entry(
+                self._clear.switches / self._minutes if self._minutes > 0 else math.nan, "per minute", count
+            ),
         }
 
     def _curves(self, people: Columns) -> dict[str, Any]:

@@ -16,7 +16,9 @@ Columns = dict[str, np.ndarray]  # name -> [N], or [N, 24] for what belongs to j
 
 WITHIN = tuple(f"within_{k:.0f}_sigma" for k in SIGMAS)
 _WIDE = ("joint_errors", "root_joint_errors", "sigma")  # of joints
-_ALWAYS = ("found", "visibility", "distance", "cut", "people", "block", "mask_iou", "yaw", "confidence", *WITHIN)
+_ALWAYS = (
+    "found", "visibility", "distance", "cut", "people", "block", "mask_iou", "yaw", "confidence", "tracked", *WITHIN,
+)  # fmt: skip
 
 
 class PeopleTable:
@@ -39,6 +41,7 @@ class PeopleTable:
             "mask_iou": [person.mask_iou],
             "yaw": [person.yaw],
             "confidence": [person.confidence],
+            "tracked": [person.tracked],
             "joint_errors": person.joint_errors or missing,
             "root_joint_errors": person.root_joint_errors or missing,
             "sigma": person.sigma or missing,
