@@ -18,6 +18,7 @@ from human_recon.cli.errors import CommandError
 
 COMMANDS = {
     "reconstruct": "find the people in a depth image, cloud or bag; write people.json, meshes and pictures",
+    "view": "show people in a web page, from a running node, a recording or stored results",
     "simulate": "make a bag of people in a room as a depth camera records them, with the truth about every frame",
     "evaluate": "measure the pipeline on frames whose truth is known; write metrics.json and a report",
     "bench": "measure how long the pipeline takes; write a JSON file",
