@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from human_recon.evaluation.benchmarking import Case
 
 _RATE = 10.0  # rendered frames per second of the scene
-_MOST_PEOPLE = 8
+_MOST_PEOPLE = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
