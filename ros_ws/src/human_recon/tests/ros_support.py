@@ -15,7 +15,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.nodes.perception import Brain, run
 from human_recon.nodes.settings import READ_ONLY, Settings, parameter_specs
-from human_recon.people import People, Person
+from human_recon.people import People, Person, TemplateMesh
 
 WIDTH, HEIGHT = 32, 24
 FRAME_ID = "test_camera_optical_frame"
@@ -83,8 +83,31 @@ def fake_person(number: int, depth: float) -> Person:
     )
 
 
+def known_person(number: int, depth: float) -> Person:
+    """A person of whom everything is known, each number another."""
+    return replace(
+        fake_person(number, depth),
+        life="occluded",
+        measured=False,
+        age=12.25,
+        shape_locked=True,
+        visibility=0.375,
+        joint_covariance=np.arange(216.0).reshape(24, 3, 3),
+        joint_confidence=(np.arange(24) / 100).astype(np.float32),
+        root_covariance=np.arange(36.0).reshape(6, 6),
+        velocity=np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]),
+        velocity_covariance=np.arange(36.0).reshape(6, 6) + 100,
+    )
+
+
+KNOWN_DEPTH, TENTATIVE_DEPTH, TEMPLATE_DEPTH = 6.5, 7.5, 8.5  # metres: who stands there is special
+PYRAMID = np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4], [0, 2, 1], [0, 3, 2]], np.int32)
+
+
 class FakePipeline:
     """One person per whole metre at which there is depth, with that id; 100 more after each reset.
+
+    Who is 6 m away is a `known_person`, who is 7 m away tentative, who is 8 m away has a template.
 
     Takes FAKE_SECONDS (environment) per frame, inside compiled code that cannot be interrupted.
     """
@@ -94,13 +117,24 @@ class FakePipeline:
     def __init__(self) -> None:
         self.resets = -1  # the node resets once when it is activated
         self.threads: set[int] = set()
+        self.locked: set[int] = set()
+        self.there: set[int] = set()
+
+    def _called(self) -> None:
+        self.threads.add(threading.get_ident())
+        assert len(self.threads) == 1, "the pipeline was called from two threads"
+
+    def lock_shape(self, person: int, lock: bool) -> bool:
+        self._called()
+        whose = self.there if person == 0 else self.there & {person}
+        self.locked = self.locked | whose if lock else self.locked - whose
+        return bool(whose)
 
     def reset(self) -> None:
         self.resets += 1
 
     def process(self, frame: Frame) -> People:
-        self.threads.add(threading.get_ident())
-        assert len(self.threads) == 1, "the pipeline was called from two threads"
+        self._called()
         seconds = float(os.environ.get("FAKE_SECONDS", "0"))
         if seconds:
             print("fake pipeline: busy", flush=True)
@@ -110,11 +144,23 @@ class FakePipeline:
         labels = np.floor(frame.depth).astype(np.uint16)
         people = []
         for metre in np.unique(labels[labels > 0]):
-            people.append(fake_person(int(metre) + 100 * self.resets, float(metre)))
+            make = known_person if metre == int(KNOWN_DEPTH) else fake_person
+            person = make(int(metre) + 100 * self.resets, float(metre))
+            if metre == int(TENTATIVE_DEPTH):
+                person = replace(person, life="tentative")
+            people.append(replace(person, shape_locked=person.shape_locked or person.id in self.locked))
+        self.there = {person.id for person in people}
         if frame.up is not None:
             # Tell the test where up is.
             people = [Person(**{**vars(person), "joints": np.tile(frame.up, (24, 1))}) for person in people]
-        return People(frame, tuple(people), labels, None, {"fake": 0.001})
+        templates = tuple(
+            TemplateMesh(person.id, np.eye(5, 3, dtype=np.float32), PYRAMID, np.linspace(0, 1, 5, dtype=np.float32))
+            for person in people
+            if person.id % 100 == int(TEMPLATE_DEPTH)
+        )
+        vertices = np.where(labels > 0, labels.astype(np.int16), np.int16(-1))  # of the body model
+        parts = np.where(labels > 0, np.uint8(0), np.uint8(255))
+        return People(frame, tuple(people), labels, None, {"fake": 0.001}, parts, vertices, templates)
 
 
 def _burn(seconds: float) -> None:
@@ -389,7 +435,7 @@ class SharedNode:
         assert result.successful, result.reason
         assert change_state(domain, Transition.TRANSITION_CONFIGURE)
         diagnosis = Diagnosis(domain)
-        outputs = ("people", "meshes", "markers", "labels", "overlay")
+        outputs = ("people", "meshes", "templates", "markers", "labels", "correspondences", "seen", "overlay")
 
         def alone() -> bool:
             if not diagnosis.history:

@@ -12,7 +12,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 _LONG_FRAME = 5.0  # seconds of work on one frame worth a warning
-_WINDOW = 100  # frames over which latencies are summed up
+_WINDOW = 10.0  # seconds, up to the newest frame, over which latencies are summed up
+_MOST = 2000  # values of a stage that are kept
 _NAMES = {DiagnosticStatus.OK: "ok", DiagnosticStatus.WARN: "warning", DiagnosticStatus.ERROR: "error"}
 
 
@@ -38,8 +39,8 @@ class Health:
         self._problem = ""  # of the newest frame: rejected, or without readings; cleared by the next good frame
         self._last_input = self._clock()
         self._working_since: float | None = None
-        self._latencies: dict[str, deque[float]] = {}
-        self._finished: deque[float] = deque(maxlen=_WINDOW)
+        self._latencies: dict[str, deque[tuple[float, float]]] = {}  # stage -> (when, seconds)
+        self._finished: deque[float] = deque(maxlen=_MOST)
 
     def activated(self) -> None:
         """Start counting."""
@@ -99,7 +100,19 @@ class Health:
             self._pipeline_error = ""
             self._finished.append(self._clock())
             for stage, seconds in latencies.items():
-                self._latencies.setdefault(stage, deque(maxlen=_WINDOW)).append(seconds)
+                self._add_latency(stage, seconds)
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Something beside the frames took this long."""
+        with self._lock:
+            self._add_latency(stage, seconds)
+
+    def _add_latency(self, stage: str, seconds: float) -> None:
+        now = self._clock()
+        window = self._latencies.setdefault(stage, deque(maxlen=_MOST))
+        window.append((now, seconds))
+        while window[0][0] < now - _WINDOW:
+            window.popleft()
 
     def summary(self, input_timeout: float) -> tuple[bytes, str]:
         """Level and the one line that explains it."""
@@ -138,12 +151,17 @@ class Health:
                 "time jumps": str(self._time_jumps),
                 "people": str(self._people),
             }
+            now = self._clock()
+            while self._finished and self._finished[0] < now - _WINDOW:
+                self._finished.popleft()
             if len(self._finished) > 1:
-                span = self._finished[-1] - self._finished[0]
-                values["rate (Hz)"] = f"{(len(self._finished) - 1) / span:.2f}" if span > 0 else ""
-            for stage, seconds in self._latencies.items():
-                p50, p95 = np.percentile(np.array(seconds) * 1e3, [50, 95])
-                values[f"{stage} (ms, p50 / p95)"] = f"{p50:.1f} / {p95:.1f}"
+                span = max(self._finished[-1] - self._finished[0], 1e-6)
+                values["rate (Hz)"] = f"{(len(self._finished) - 1) / span:.2f}"
+            for stage, window in self._latencies.items():
+                milliseconds = np.array([seconds for _, seconds in window]) * 1e3
+                values[f"{stage} (ms, mean / p95)"] = (
+                    f"{milliseconds.mean():.1f} / {np.percentile(milliseconds, 95):.1f}"
+                )
             return values
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from human_recon.nodes.settings import DYNAMIC, READ_ONLY, UNCONFIGURED, ParameterSpec, parameter_specs
-from human_recon.nodes.topics import INPUTS, OUTPUTS, SERVICES, TopicSpec
+from human_recon.nodes.topics import HRI, INPUTS, OUTPUTS, SERVICES, TopicSpec
 
 _CHANGE = {
     READ_ONLY: "at start only",
@@ -67,6 +67,7 @@ def with_tables(text: str) -> str:
         "inputs": topic_table(INPUTS),
         "outputs": topic_table(OUTPUTS),
         "services": service_table(),
+        "hri": topic_table(HRI),
         "parameters": parameter_table(),
     }
     for name, table in tables.items():

@@ -11,11 +11,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
@@ -28,7 +32,7 @@ from tf2_msgs.msg import TFMessage
 
 from human_recon.camera.frame import Frame
 from human_recon.io.errors import InputError
-from human_recon.nodes import results, topics
+from human_recon.nodes import hri, results, topics
 from human_recon.nodes.diagnostics import Health, diagnostic_array
 from human_recon.nodes.frames import frame_from_cloud, frame_from_images, stamp_ns
 from human_recon.nodes.markers import MarkerMaker, delete_all
@@ -40,9 +44,11 @@ from human_recon.nodes.optional import (
     listen_to_rotations,
 )
 from human_recon.nodes.parameters import ParameterGuard
+from human_recon.nodes.saving import save_people
 from human_recon.nodes.settings import Settings
+from human_recon.nodes.templates import TemplateMaker
 from human_recon.nodes.worker import LatestWorker
-from human_recon.people import People
+from human_recon.people import People, Person
 from human_recon.resources import config_path
 
 if TYPE_CHECKING:
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
 RCLError = rclpy_implementation.RCLError
 
 _LEVEL_CHECK_PERIOD = 0.1  # seconds: how late a change of level may be told
+_MOST_SAVES = 16  # calls of save_person that may wait
 _STOP_PATIENCE = 2.0  # seconds to wait at shutdown for the frame being worked on
 
 
@@ -58,7 +65,7 @@ _STOP_PATIENCE = 2.0  # seconds to wait at shutdown for the frame being worked o
 class Brain:
     """The pipeline and what the node has to know of its body model."""
 
-    pipeline: Any  # human_recon.pipeline.Pipeline, or anything with its process, reset and engines
+    pipeline: Any  # human_recon.pipeline.Pipeline, or anything with its process, reset, lock_shape and engines
     body: BodyModel
 
 
@@ -75,9 +82,19 @@ def load_brain(settings: Settings) -> Brain:
         perception=settings.perception,  # type: ignore[arg-type]
         engine=EngineChoice(engine=settings.engine, precision=settings.precision),  # type: ignore[arg-type]
         fit=settings.fit,
+        track=settings.track,
         max_people=settings.max_people,
+        **_template_config(settings),
     )
     return Brain(Pipeline(config, body), body)
+
+
+def _template_config(settings: Settings) -> dict[str, Any]:
+    if settings.template == "none" and not settings.template_file:
+        return {}
+    from human_recon.template.tracker import TemplateConfig
+
+    return {"template": TemplateConfig(settings.template, settings.template_file)}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -91,11 +108,23 @@ class _Job:
     received: float  # time.monotonic()
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """A result waiting to be drawn."""
+
+    generation: int
+    people: People
+    brain: Brain
+    body: results.BodyInfo
+    markers: MarkerMaker
+
+
 class PerceptionNode(LifecycleNode):
     """Lifecycle node `perception`; see docs/ros.md for its topics and parameters.
 
-    The executor's thread receives messages and answers services. One worker thread turns the newest messages into a
-    frame, runs the pipeline and publishes; the pipeline is never called from another thread.
+    The executor's thread receives messages, and answers services without waiting for anything. One worker thread turns
+    the newest messages into a frame, runs the pipeline and publishes; the pipeline is never called from another thread.
+    A second one makes what is for the eye only, of the newest result; a third one writes files. All queues are bounded.
     """
 
     def __init__(self, load: Callable[[Settings], Brain] = load_brain, **node_options: Any) -> None:
@@ -114,6 +143,11 @@ class PerceptionNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._failures_logged: set[str] = set()
         self._pipeline_lock = threading.Lock()
+        self._output_lock = threading.Lock()  # held where one message must not come after another thread's farewell
+        self._newest: tuple[results.BodyInfo, People] | None = None
+        self._templates = TemplateMaker()
+        self._hri: hri.HriPublisher | None = None
+        self._tf_stamp: int | None = None
 
         self._health = Health()
         self._told: tuple[Any, ...] | None = None
@@ -122,6 +156,11 @@ class PerceptionNode(LifecycleNode):
         self._outputs = {key: self._publisher(spec) for key, spec in topics.OUTPUTS.items()}
         reset_spec = topics.SERVICES["reset_tracks"]
         self.create_service(_interface(reset_spec, "srv"), reset_spec.name, self._on_reset_tracks)
+        # Their answers are awaited: in a group of their own, or nothing else would be called meanwhile.
+        self._waiting_services = ReentrantCallbackGroup()
+        for key, answer in (("lock_shape", self._on_lock_shape), ("save_person", self._on_save_person)):
+            spec = topics.SERVICES[key]
+            self.create_service(_interface(spec, "srv"), spec.name, answer, callback_group=self._waiting_services)
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
             post_callback=self._on_clock_jump,
@@ -129,6 +168,9 @@ class PerceptionNode(LifecycleNode):
         # Not the ROS clock: with use_sim_time and no /clock yet, its timers never fire.
         self.create_timer(_LEVEL_CHECK_PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._worker: LatestWorker[_Job] = LatestWorker(self._work, "perception-worker")
+        self._painter: LatestWorker[_Picture] = LatestWorker(self._paint, "perception-painter")
+        self._writer = ThreadPoolExecutor(1, "perception-writer")
+        self._saves_waiting = 0
 
     def _publisher(self, spec: topics.TopicSpec) -> Any:
         message = _interface(spec, "msg")
@@ -182,6 +224,12 @@ class PerceptionNode(LifecycleNode):
         self._generation += 1
         self._reset_wanted.set()  # whoever was there before has had time to leave
         self._last_stamps.clear()
+        self._newest = None
+        self._tf_stamp = None
+        self._templates = TemplateMaker()
+        if hri.is_available():
+            assert self._brain is not None
+            self._hri = hri.HriPublisher(self, self._brain.body)
         self._active.set()
         self._publish("mesh_topology", results.mesh_topology(self._body))
         self._listen()
@@ -191,7 +239,7 @@ class PerceptionNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening; a frame still being worked on is not published."""
         self._stop_listening()
-        self._publish("markers", delete_all(self._header()))
+        self._say_goodbye()
         self._health.lifecycle = "inactive"
         return super().on_deactivate(state)
 
@@ -204,6 +252,8 @@ class PerceptionNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop for good."""
         self._stop_listening()
+        if self._hri is not None:
+            self._say_goodbye()
         self._forget()
         self._health.lifecycle = "finalized"
         return super().on_shutdown(state)
@@ -216,13 +266,25 @@ class PerceptionNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def close(self, patience: float = _STOP_PATIENCE) -> bool:
-        """Stop the worker; False when it is still busy after ``patience`` seconds."""
+        """Stop the workers; False when one is still busy after ``patience`` seconds."""
         self._active.clear()
         self._jump_handle.unregister()
-        return self._worker.stop(patience)
+        self._writer.shutdown(wait=False, cancel_futures=True)
+        end = time.monotonic() + patience
+        idle = [worker.stop(max(0.0, end - time.monotonic())) for worker in (self._worker, self._painter)]
+        return all(idle)
+
+    def _say_goodbye(self) -> None:
+        """Take everybody off the screens; after this the workers publish nothing more of this activation."""
+        with self._output_lock:
+            self._publish("markers", delete_all(self._header()))
+            if self._hri is not None:
+                self._hri.clear()
+                self._hri.close()
+                self._hri = None
 
     def _forget(self) -> None:
-        self._brain = self._body = self._markers = None
+        self._brain = self._body = self._markers = self._newest = None
         self._health.model = self._health.engines = ""
 
     # ------------------------------------------------------------------ input
@@ -259,6 +321,7 @@ class PerceptionNode(LifecycleNode):
         self._active.clear()
         self._generation += 1
         self._worker.clear()
+        self._painter.clear()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
@@ -314,12 +377,78 @@ class PerceptionNode(LifecycleNode):
             response.success, response.message = True, "everybody is forgotten; new ids from the next frame on"
         return response
 
+    async def _on_lock_shape(self, request: Any, response: Any) -> Any:
+        brain = self._brain
+        if brain is None:
+            response.success, response.message = False, "the node is not configured: nobody is there"
+            return response
+        try:
+            response.success = await self._done(
+                self._worker.call(lambda: brain.pipeline.lock_shape(request.id, request.lock))
+            )
+        except Exception as error:  # whatever it is, the caller has to hear of it
+            response.success, response.message = False, _one_line(error)
+            return response
+        what = "locked" if request.lock else "free to adapt"
+        if response.success:
+            whose = f"the shape of person {request.id} is" if request.id else "everybody's shape is"
+            response.message = f"{whose} {what}"
+        else:
+            response.message = f"nobody has the id {request.id}" if request.id else "nobody is there"
+        return response
+
+    async def _on_save_person(self, request: Any, response: Any) -> Any:
+        newest = self._newest
+        if newest is None:
+            response.success, response.message = False, "no frame has been processed yet: there is nobody to save"
+            return response
+        if self._saves_waiting >= _MOST_SAVES:
+            response.success, response.message = False, f"{_MOST_SAVES} are being saved already: ask again later"
+            return response
+        body, people = newest
+        self._saves_waiting += 1
+        try:
+            files = await self._done(
+                self._writer.submit(
+                    save_people, people, request.id, Path(request.directory or "."), body.name, body.faces
+                )
+            )
+        except OSError as error:
+            place = error.filename or request.directory or "."
+            response.success, response.message = False, f"cannot write {place}: {error.strerror or error}"
+        except Exception as error:
+            response.success, response.message = False, _one_line(error)
+        else:
+            response.files = [str(file) for file in files]
+            response.success, response.message = True, f"{len(files)} files in {files[0].parent}"
+        finally:
+            self._saves_waiting -= 1
+        return response
+
+    def _done(self, work: ThreadFuture[Any]) -> Any:
+        """What a service can await: the result of ``work``, or what it raised, without holding up the executor."""
+        assert self.executor is not None
+        answer = self.executor.create_future()
+        answer.add_done_callback(lambda _: None)  # a future without one does not wake the executor that waits
+
+        def tell(done: ThreadFuture[Any]) -> None:
+            with contextlib.suppress(RCLError, InvalidHandle):  # the node is being shut down: nobody is waiting
+                if done.cancelled():
+                    answer.set_exception(RuntimeError("the node is being shut down"))
+                elif (error := done.exception()) is not None:
+                    answer.set_exception(error)
+                else:
+                    answer.set_result(done.result())
+
+        work.add_done_callback(tell)
+        return answer
+
     # ------------------------------------------------------------------ the worker's thread
 
     def _work(self, job: _Job) -> None:
         with self._pipeline_lock:
             brain, body, markers = self._brain, self._body, self._markers
-            if not self._is_current(job) or brain is None or body is None or markers is None:
+            if not self._is_current(job.generation) or brain is None or body is None or markers is None:
                 return
             self._health.working(True)
             try:
@@ -335,8 +464,8 @@ class PerceptionNode(LifecycleNode):
             finally:
                 self._health.working(False)
 
-    def _is_current(self, job: _Job) -> bool:
-        return self._active.is_set() and job.generation == self._generation
+    def _is_current(self, generation: int) -> bool:
+        return self._active.is_set() and generation == self._generation
 
     def _log_failure(self, error: Exception) -> None:
         reason = f"{type(error).__name__}: {_one_line(error)}"
@@ -357,11 +486,17 @@ class PerceptionNode(LifecycleNode):
             self._reset_wanted.clear()
             brain.pipeline.reset()
         people = brain.pipeline.process(frame)
-        people = replace(people, people=tuple(p for p in people.people if p.confidence >= settings.min_confidence))
+        people = replace(people, people=tuple(p for p in people.people if _is_published(p, settings)))
+        shown = {person.id for person in people.people}
+        people = replace(people, templates=tuple(mesh for mesh in people.templates if mesh.id in shown))
         processed = time.monotonic()
-        if not self._is_current(job):
-            return
-        self._publish_results(people, body, markers, settings)
+        with self._output_lock:
+            if not self._is_current(job.generation):
+                return
+            self._newest = (body, people)
+            self._publish_results(people, body, settings)
+        if any(self._is_wanted(key) for key in _PICTURES):
+            self._painter.submit(_Picture(job.generation, people, brain, body, markers))
         done = time.monotonic()
 
         latencies = {
@@ -405,24 +540,50 @@ class PerceptionNode(LifecycleNode):
             return None
         return rotation @ np.array([0.0, 0.0, 1.0])
 
-    def _publish_results(
-        self, people: People, body: results.BodyInfo, markers: MarkerMaker, settings: Settings
-    ) -> None:
+    def _publish_results(self, people: People, body: results.BodyInfo, settings: Settings) -> None:
         self._publish("people", results.person_array(people, body))
-        if settings.publish_tf and people.people and self._is_wanted("tf"):
-            self._publish("tf", TFMessage(transforms=results.transforms(people, body)))
+        rep155 = self._hri if settings.publish_hri else None
+        if rep155 is not None:
+            rep155.publish(people)
+        # Listeners complain of a stamp that they know already.
+        if settings.publish_tf and people.people and people.frame.stamp_ns != self._tf_stamp and self._is_wanted("tf"):
+            self._tf_stamp = people.frame.stamp_ns
+            transforms = results.transforms(people, body)
+            self._publish("tf", TFMessage(transforms=transforms + (rep155.transforms(people) if rep155 else [])))
         if self._is_wanted("meshes"):
             self._publish("meshes", results.mesh_array(people, body))
+        if self._is_wanted("templates") or self._is_wanted("template_topologies"):
+            topologies, meshes = self._templates.messages(people)
+            if topologies is not None:
+                self._publish("template_topologies", topologies)
+            self._publish("templates", meshes)
         if self._is_wanted("labels"):
             self._publish("labels", results.label_image(people))
-        if self._is_wanted("markers"):
-            self._publish(
-                "markers", markers.markers(people, surface=settings.marker_mesh, limit=settings.marker_people)
-            )
-        if self._is_wanted("overlay"):
-            from human_recon.visualization.overlay import draw_overlay
+        if self._is_wanted("correspondences"):
+            image = results.correspondence_image(people)
+            if image is not None:
+                self._publish("correspondences", image)
 
-            self._publish("overlay", results.color_message(people.frame, draw_overlay(people, body.faces)))
+    # ------------------------------------------------------------------ the painter's thread
+
+    def _paint(self, picture: _Picture) -> None:
+        began = time.monotonic()
+        try:
+            for key, paint in _PICTURES.items():
+                if not self._is_wanted(key):
+                    continue
+                message = paint(picture, self._guarded.settings)
+                with self._output_lock:
+                    if not self._is_current(picture.generation):
+                        return
+                    if message is not None:
+                        self._publish(key, message)
+            self._health.took("pictures", time.monotonic() - began)
+        except (RCLError, InvalidHandle) as error:
+            if self.context.ok():
+                self._log_failure(error)
+        except Exception as error:  # a picture that cannot be drawn must not end perception
+            self._log_failure(error)
 
     # ------------------------------------------------------------------ output
 
@@ -436,10 +597,14 @@ class PerceptionNode(LifecycleNode):
         return count > 0
 
     def _somebody_wants(self) -> bool:
-        lazy = ["people", "meshes", "markers", "labels", "overlay"]
-        if self._guarded.settings.publish_tf:
+        settings = self._guarded.settings
+        lazy = ["people", "meshes", "templates", "labels", "correspondences", *_PICTURES]
+        if settings.publish_tf:
             lazy.append("tf")
-        return any(self._is_wanted(key) for key in lazy)
+        rep155 = self._hri
+        return any(self._is_wanted(key) for key in lazy) or (
+            rep155 is not None and settings.publish_hri and rep155.wanted
+        )
 
     def _header(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._health.frame_id)
@@ -465,6 +630,42 @@ class PerceptionNode(LifecycleNode):
         header = Header(stamp=self.get_clock().now().to_msg())
         message = diagnostic_array(header, self.get_name(), self._health, settings.input_timeout, extra)
         self._publish("diagnostics", message)
+
+
+def _is_published(person: Person, settings: Settings) -> bool:
+    return (
+        person.confidence >= settings.min_confidence
+        and (settings.publish_tentative or person.life != "tentative")
+        and (settings.publish_predicted or person.measured)
+    )
+
+
+def _markers_message(picture: _Picture, settings: Settings) -> Any:
+    return picture.markers.markers(picture.people, surface=settings.marker_mesh, limit=settings.marker_people)
+
+
+def _overlay_message(picture: _Picture, settings: Settings) -> Any:
+    from human_recon.visualization.overlay import draw_overlay
+
+    people = picture.people
+    return results.color_message(people.frame, draw_overlay(people, picture.body.faces))
+
+
+def _seen_message(picture: _Picture, settings: Settings) -> Any:
+    from human_recon.visualization.seen import draw_seen
+
+    people = picture.people
+    if people.parts is None:
+        return None
+    return results.color_message(people.frame, draw_seen(people, picture.brain.body))
+
+
+# What is for the eye only: key of the topic -> how its message is made; None: there is nothing to show.
+_PICTURES: dict[str, Callable[[_Picture, Settings], Any]] = {
+    "markers": _markers_message,
+    "overlay": _overlay_message,
+    "seen": _seen_message,
+}
 
 
 def _interface(spec: topics.TopicSpec, kind: str) -> Any:

@@ -130,12 +130,29 @@ class Settings:
     min_confidence: float = _parameter(
         0.0, "People with a lower confidence are not published.", DYNAMIC, low=0.0, high=1.0
     )
+    track: bool = _parameter(
+        True, "Know people from one frame to the next; false: every frame is a first one.", UNCONFIGURED
+    )
+    template: str = _parameter(
+        "none",
+        "Surface tracked beside the body: `smpl` the body's own, `smpl+d` with what is learned of clothes and hair.",
+        UNCONFIGURED,
+        choices=("none", "smpl", "smpl+d"),
+    )
+    template_file: str = _parameter(
+        "", "Template made by `human-recon rig`, for everybody, instead. Empty: none.", UNCONFIGURED
+    )
+    publish_tentative: bool = _parameter(
+        True, "Publish people who have been seen too few times to be believed.", DYNAMIC
+    )
+    publish_predicted: bool = _parameter(True, "Publish people who are tracked but not seen in this frame.", DYNAMIC)
     gravity_frame: str = _parameter(
         "",
         "TF frame whose z axis points up (`base_link`, `odom`): tells the pipeline where up is. Empty: not known.",
         UNCONFIGURED,
     )
     publish_tf: bool = _parameter(True, "Publish `body_<id>` and its joints on `/tf`.", DYNAMIC)
+    publish_hri: bool = _parameter(True, "Publish REP-155's topics and frames, where `hri_msgs` is installed.", DYNAMIC)
     marker_mesh: bool = _parameter(
         True, "Put a coarse surface of each person into the markers; false: skeletons only.", DYNAMIC
     )
@@ -157,6 +174,8 @@ def combination_problem(values: Mapping[str, Any]) -> str | None:
     """Why these values of all parameters do not go together, or None when they do."""
     if not values["min_depth"] < values["max_depth"]:
         return f"min_depth = {values['min_depth']} must be smaller than max_depth = {values['max_depth']}"
+    if values["perception"] == "geometric" and (values["template"] != "none" or values["template_file"]):
+        return "perception = 'geometric' finds no correspondences: template must be 'none' and template_file empty"
     if values["perception"] == "geometric" and not values["fit"]:
         return "perception = 'geometric' has no bodies of its own: fit must be true"
     return None

@@ -52,16 +52,40 @@ OUTPUTS = {
     "mesh_topology": TopicSpec(
         "~/mesh_topology", "human_recon_msgs/MeshTopology", LATCHED, "the triangles that all meshes share, sent once"
     ),
+    "templates": TopicSpec(
+        "~/templates",
+        "human_recon_msgs/TemplateMeshArray",
+        RELIABLE,
+        "each person's own surface (`template`), vertices only",
+    ),
+    "template_topologies": TopicSpec(
+        "~/template_topologies",
+        "human_recon_msgs/TemplateTopologyArray",
+        LATCHED,
+        "the triangles of all templates in use, sent when one is added or goes",
+    ),
     "markers": TopicSpec(
         "~/markers", "visualization_msgs/MarkerArray", RELIABLE, "coarse surface, skeleton and label for RViz"
     ),
     "labels": TopicSpec("~/labels", "sensor_msgs/Image", RELIABLE, "mono16: person id of each depth pixel, 0 = nobody"),
+    "correspondences": TopicSpec(
+        "~/correspondences",
+        "sensor_msgs/Image",
+        RELIABLE,
+        "mono16: 1 + vertex of the body model that each depth pixel shows, 0 = nobody (learned perception only)",
+    ),
+    "seen": TopicSpec(
+        "~/seen",
+        "sensor_msgs/Image",
+        RELIABLE,
+        "rgb8: people, body parts and places on the body as the networks saw them (learned perception only)",
+    ),
     "overlay": TopicSpec("~/overlay", "sensor_msgs/Image", RELIABLE, "rgb8: bodies drawn over colour or depth"),
     "tf": TopicSpec(
         "/tf",
         "tf2_msgs/TFMessage",
         "reliable, last 100",
-        "`body_<id>` (pelvis) below the camera frame, `body_<id>/<joint>` below their parent joints",
+        "`body_<id>` (pelvis) below the camera frame, `body_<id>/<joint>` below their parent joints; REP-155's frames",
     ),
     "diagnostics": TopicSpec(
         "/diagnostics",
@@ -73,4 +97,47 @@ OUTPUTS = {
 
 SERVICES = {
     "reset_tracks": TopicSpec("~/reset_tracks", "human_recon_msgs/ResetTracks", "", "forget everybody"),
+    "lock_shape": TopicSpec(
+        "~/lock_shape",
+        "human_recon_msgs/LockShape",
+        "",
+        "hold a person's shape (betas) fixed, or let it adapt; id 0: everybody's",
+    ),
+    "save_person": TopicSpec(
+        "~/save_person",
+        "human_recon_msgs/SavePerson",
+        "",
+        "write a person's parameters (people.json), mesh and template (PLY); id 0: everybody's",
+    ),
+}
+
+# Only where hri_msgs is importable; a person with the id 7 is the body p7.
+HRI = {
+    "tracked": TopicSpec(
+        "/humans/bodies/tracked", "hri_msgs/IdsList", RELIABLE, "bodies that are confirmed or occluded, none tentative"
+    ),
+    "roi": TopicSpec(
+        "/humans/bodies/<body>/roi",
+        "hri_msgs/NormalizedRegionOfInterest2D",
+        RELIABLE,
+        "box around the visible pixels of the depth image",
+    ),
+    "cropped": TopicSpec(
+        "/humans/bodies/<body>/cropped", "sensor_msgs/Image", RELIABLE, "the colour image in that box (`use_color`)"
+    ),
+    "skeleton2d": TopicSpec(
+        "/humans/bodies/<body>/skeleton2d",
+        "hri_msgs/Skeleton2D",
+        RELIABLE,
+        "joints, nose and ears in the image; confidence 0: not known (eyes, always), hidden or outside",
+    ),
+    "position": TopicSpec(
+        "/humans/bodies/<body>/position", "geometry_msgs/PointStamped", RELIABLE, "middle of the hips, camera frame"
+    ),
+    "velocity": TopicSpec(
+        "/humans/bodies/<body>/velocity",
+        "geometry_msgs/TwistStamped",
+        RELIABLE,
+        "of the pelvis, camera frame; nothing while it is not known",
+    ),
 }
