@@ -337,12 +337,14 @@ def _write_plots(folder: Path, pictures: dict[str, bytes]) -> None:
 
 _PRINTED = (
     "precision", "recall", "f1_clear", "false_per_100_empty", "confidence_ece", "mpjpe", "root_mpjpe", "pa_mpjpe",
-    "pve", "recall_60", "mpjpe_60", "root_mpjpe_60", "pa_mpjpe_60", "pve_60", "pelvis_60", "within_1_sigma",
-    "pck_all", "itop_map_all", "depth_order", "collisions", "foreground_iou", "mask_iou_matched", "mask_iou_all",
+    "pve", "recall_60", "mpjpe_60", "root_mpjpe_60", "pa_mpjpe_60", "pve_60", "pelvis_60", "covariance_within_1",
+    "covariance_within_2", "covariance_within_3", "sigma_factor", "joint_visibility", "pck_all", "itop_map_all",
+    "depth_order", "overlap_order", "collisions", "foreground_iou", "mask_iou_matched", "mask_iou_all",
     "part_accuracy", "correspondence", "network_part_accuracy", "network_correspondence",
     "network_correspondence_geodesic", "network_left_right_confusion", "network_front_back_confusion", "mota", "idf1",
-    "hota", "id_switches", "id_switches_per_minute", "stature_2s", "stature_2s_worst", "acceleration_error",
-    "acceleration_error_frame", "lag", "latency_median", "latency_p95",
+    "hota", "id_switches", "id_switches_per_minute", "expected_right", "stature_2s", "stature_2s_worst",
+    "acceleration_error", "acceleration_error_frame", "lag", "velocity_error", "velocity_true", "latency_median",
+    "latency_p95",
 )  # fmt: skip
 
 

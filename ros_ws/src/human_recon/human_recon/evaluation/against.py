@@ -65,7 +65,8 @@ def results_against(people: Columns, frames: Columns, false: Columns) -> dict[st
 
 
 _OF_FRAMES = (
-    "false_per_frame", "false_per_100_empty", "foreground_iou", "depth_order", "depth_order_all", "collisions"
+    "false_per_frame", "false_per_100_empty", "foreground_iou", "depth_order", "depth_order_all", "overlap_order",
+    "collisions", "expected_right",
 )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from human_recon.evaluation.metrics import keypoints
+from human_recon.evaluation.metrics import calibration, keypoints
+from human_recon.evaluation.metrics.calibration import SIGMAS
 from human_recon.evaluation.metrics.pose import ROOT
 from human_recon.evaluation.tables import WITHIN, Columns
 
@@ -23,7 +24,7 @@ SETTLED = 2.0  # seconds of a track after which the shape should be known
 _RESAMPLES = 300
 _SCALE = {
     "mm": 1000.0, "mm/s²": 1000.0, "mm/frame²": 1000.0, "%": 100.0, "ms": 1000.0, "per 100 frames": 100.0,
-    "per minute": 1.0, "frames": 1.0, "": 1.0,
+    "per minute": 1.0, "frames": 1.0, "mm/s": 1000.0, "°/s": math.degrees(1.0), "": 1.0,
 }  # fmt: skip
 
 _MEANS = (  # columns of metres whose mean over the people found is a metric
@@ -31,6 +32,14 @@ _MEANS = (  # columns of metres whose mean over the people found is a metric
     "pelvis", "stature", "reconstruction_to_scan_v2v", "reconstruction_to_scan_v2s",
     "scan_to_reconstruction_v2v", "scan_to_reconstruction_v2s", "correspondence", "correspondence_geodesic",
 )  # fmt: skip
+# Counts of PersonMeasures.covariance and the metrics that they are
+_COVARIANCE = {
+    "axes": "covariance", "joints": "ellipsoid", "hidden_axes": "hidden_covariance", "root_axes": "root_covariance",
+    "turn_axes": "turn_covariance",
+}  # fmt: skip
+_MOTION = {
+    "velocity": "velocity_error", "speed": "velocity_true", "turn": "turn_error", "turn_speed": "turn_true"
+}  # fmt: skip
 _WELL_SEEN = ("mpjpe", "root_mpjpe", "pa_mpjpe", "pve", "root_pve", "pelvis", "stature")  # also of people seen well
 
 
@@ -66,6 +75,19 @@ def people_terms(people: Columns) -> dict[str, Term]:
     for name in _WELL_SEEN:
         terms[f"{name}_60"] = _mean("mm", people.get(name, nan), well)
     terms["stature_2s"] = _mean("mm", people.get("stature", nan), people["tracked"] >= SETTLED)
+    terms["recall_expected"] = Term("%", (found | (people["expected"] > 0)).astype(float), np.ones(count))
+    for k in SIGMAS:
+        for source, name in _COVARIANCE.items():
+            whole, part = people.get(f"covariance_{source}", nan), people.get(f"covariance_{source}_{k:.0f}", nan)
+            terms[f"{name}_within_{k:.0f}"] = _ratio("%", part, whole)
+    seen, hidden = people.get("joints_seen", nan), people.get("joints_hidden", nan)
+    seen_right, hidden_right = people.get("joints_seen_right", nan), people.get("joints_hidden_right", nan)
+    terms["joint_visibility"] = _ratio("%", seen_right + hidden_right, seen + hidden)
+    terms["joint_visibility_seen"] = _ratio("%", seen_right, seen)
+    terms["joint_visibility_hidden"] = _ratio("%", hidden_right, hidden)
+    terms["visibility_error"] = _mean("%", np.abs(people["visibility_error"]))
+    for name, unit in (("velocity", "mm/s"), ("speed", "mm/s"), ("turn", "°/s"), ("turn_speed", "°/s")):
+        terms[_MOTION[name]] = _mean(unit, people.get(f"motion_{name}", nan))
     # A network has its say of pixels of missed people as well.
     terms["network_correspondence"] = _mean("mm", people.get("network_correspondence", nan), found)
     terms["network_correspondence_geodesic"] = _mean("mm", people.get("network_geodesic", nan), found)
@@ -109,7 +131,9 @@ def frame_terms(frames: Columns) -> dict[str, Term]:
         "foreground_iou": Term("%", frames["foreground_both"], frames["foreground_either"]),
         "depth_order": Term("%", frames["depth_right"], frames["depth_pairs"]),
         "depth_order_all": Term("%", frames["depth_right"], frames["depth_all_pairs"]),
+        "overlap_order": Term("%", frames["overlap_right"], frames["overlap_pixels"]),
         "collisions": Term("per 100 frames", frames["collisions"].astype(float), each),
+        "expected_right": Term("%", frames["expected"], frames["unmeasured"]),
     }
 
 
@@ -171,6 +195,11 @@ def _other_metrics(people: Columns, who: np.ndarray) -> dict[str, Any]:
         values = people[name][who][found] if name in people else np.zeros(0)
         if np.isfinite(values).any():
             metrics[f"{name}_worst"] = entry(float(np.nanmax(values)), "mm", int(np.isfinite(values).sum()))
+    distances = people["mahalanobis"][who] if len(people["mahalanobis"]) else np.zeros(0)
+    distances = distances[np.isfinite(distances)]
+    if len(distances):
+        factor = float(np.median(distances)) / calibration.MEDIAN_DISTANCE
+        metrics["sigma_factor"] = entry(factor, "", len(distances))
     if len(found):
         relative = np.delete(people["root_joint_errors"][who], ROOT, axis=1)
         absolute = people["joint_errors"][who]

@@ -5,6 +5,7 @@ All take named results: [(name, "results" of metrics.json)]. Results of older fi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ PANELS: tuple[Panel, ...] = (
      (("pck_matched", "people found"), ("pck_all", "everybody"))),
     ("Coordinates within 1, 2, 3 sigma", "%", (0, 104),
      (("within_1_sigma", "1"), ("within_2_sigma", "2"), ("within_3_sigma", "3"))),
+    ("Covariance: within 1, 2, 3 sigma", "%", (0, 104),
+     (("covariance_within_1", "1"), ("covariance_within_2", "2"), ("covariance_within_3", "3"))),
+    ("Joint visibility", "right, %", (0, 104),
+     (("joint_visibility_seen", "joints in view"), ("joint_visibility_hidden", "hidden joints"))),
     ("Foreground", "IoU, %", (0, 104), (("foreground_iou", "foreground"),)),
     ("Depth order", "pairs, %", (0, 104), (("depth_order", "pairs found"), ("depth_order_all", "all pairs"))),
     ("Collisions", "per 100 frames", (0, None), (("collisions", "collisions"),)),
@@ -71,7 +76,7 @@ def figures(named: Named) -> Iterator[tuple[str, Callable[[Figure], None], float
             rows = (len(panels) + 1 + 3) // 4
             yield f"against_{variable.name}", against(named, variable.name), 15.0, 0.5 + 2.7 * rows
     if any(_calibrations(results) for _, results in named):
-        yield "calibration", calibration(named), 13.0, 4.0
+        yield "calibration", calibration(named), 17.0, 4.0
     if any(_correspondence_curves(results) for _, results in named):
         yield "correspondence", correspondence(named), 10.5, 4.0
     if any(results.get("network_parts") or results.get("parts") for _, results in named):
@@ -104,10 +109,10 @@ def against(named: Named, variable: str) -> Callable[[Figure], None]:
 
 
 def calibration(named: Named) -> Callable[[Figure], None]:
-    """Confidence against how often it is right, predicted against measured sigma, precision and recall."""
+    """Confidence against how often it is right, predicted against measured sigma and covariance, precision, recall."""
 
     def draw(figure: Figure) -> None:
-        confidence, sigma, threshold = figure.subplots(1, 3)
+        confidence, sigma, covariance, threshold = figure.subplots(1, 4)
         confidence.plot([0, 100], [0, 100], color=_COLORS[-1], linewidth=1, linestyle=":")
         largest = 1.0
         for k, (name, results) in enumerate(named):
@@ -136,10 +141,25 @@ def calibration(named: Named) -> Callable[[Figure], None]:
         sigma.plot([0, largest], [0, largest], color=_COLORS[-1], linewidth=1, linestyle=":")
         sigma.set(title="Uncertainty of joints, per axis", xlabel="predicted sigma, mm", ylabel="RMS error, mm")
         threshold.set(title="If only confidences above were kept", xlabel="confidence, %", ylabel="%", ylim=(0, 104))
-        for axes in (confidence, sigma, threshold):
+        _draw_sigmas(covariance, named)
+        for axes in (confidence, sigma, covariance, threshold):
             _legend(axes)
 
     return draw
+
+
+def _draw_sigmas(axes: Axes, named: Named) -> None:
+    """Share of the errors along the axes of the covariances within so many sigma."""
+    places = [0.1 * k for k in range(51)]
+    normal = [100 * math.erf(x / math.sqrt(2.0)) for x in places]
+    axes.plot(places, normal, color=_COLORS[-1], linewidth=1, linestyle=":", label="normal distribution")
+    for k, (name, results) in enumerate(named):
+        curve = results.get("curves", {}).get("sigma", {})
+        for what, line, label in (("joints", "-", "joints"), ("root", "--", "pelvis"), ("turn", "-.", "its turn")):
+            if what in curve:
+                x, y = [0.0, *curve["sigmas"]], [0.0, *curve[what]]
+                axes.plot(x, y, line, color=_COLORS[k % len(_COLORS)], label=f"{name}: {label}", linewidth=1.5)
+    axes.set(title="Errors along the covariances' axes", xlabel="within, sigma", ylabel="%", ylim=(0, 104), xlim=(0, 5))
 
 
 def correspondence(named: Named) -> Callable[[Figure], None]:

@@ -40,29 +40,44 @@ class Matches:
     false: tuple[int, ...]  # predictions of nobody
     ignored: tuple[int, ...]  # predictions of hidden people: neither right nor wrong
     distance: np.ndarray  # [true, predicted] metres, of all
+    # People who were not measured, only predicted from earlier frames: neither found nor false.
+    expected: tuple[tuple[int, int], ...] = ()  # (true, predicted), where somebody is who was missed, or is hidden
+    elsewhere: tuple[int, ...] = ()  # where nobody is
 
 
 def match_people(true: Sequence[TruePerson], predicted: Sequence[Person], config: MatchingConfig) -> Matches:
     """Pair people one to one: as many as possible within the gate, at the least sum of distances (Hungarian method).
 
     First those who must be found. What is left of the predictions may then be of hidden people (visibility below
-    ``least_visibility``): such a prediction is ignored, and a hidden person without one is not missed.
+    ``least_visibility``): such a prediction is ignored, and a hidden person without one is not missed. Only people
+    who were measured in the frame find somebody or are false; the others (:attr:`Person.measured`) may then be of who
+    is left: missed people first, then hidden ones.
     """
     distance = _distances(true, predicted, config)
+    measured = [j for j, person in enumerate(predicted) if person.measured]
+    unmeasured = [j for j, person in enumerate(predicted) if not person.measured]
     required = tuple(i for i, person in enumerate(true) if person.visibility >= config.least_visibility)
     hidden = [i for i, person in enumerate(true) if person.visibility < config.least_visibility]
-    pairs = _pair(distance, list(required), list(range(len(predicted))), config.gate)
+    pairs = _pair(distance, list(required), measured, config.gate)
     taken = {j for _, j in pairs}
-    rest = [j for j in range(len(predicted)) if j not in taken]
-    ignored = sorted(j for _, j in _pair(distance, hidden, rest, config.gate))
+    rest = [j for j in measured if j not in taken]
+    of_hidden = _pair(distance, hidden, rest, config.gate)
+    ignored = sorted(j for _, j in of_hidden)
     found = {i for i, _ in pairs}
+    missed = [i for i in required if i not in found]
+    expected = _pair(distance, missed, unmeasured, config.gate)
+    left = [j for j in unmeasured if j not in {k for _, k in expected}]
+    unseen = [i for i in hidden if i not in {k for k, _ in of_hidden}]
+    expected += _pair(distance, unseen, left, config.gate)
     return Matches(
         required=required,
         pairs=tuple(pairs),
-        missed=tuple(i for i in required if i not in found),
+        missed=tuple(missed),
         false=tuple(j for j in rest if j not in ignored),
         ignored=tuple(ignored),
         distance=distance,
+        expected=tuple(expected),
+        elsewhere=tuple(j for j in unmeasured if j not in {k for _, k in expected}),
     )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -16,10 +17,16 @@ from human_recon.camera.points import depth_to_points
 from human_recon.evaluation.matching import Matches, MatchingConfig, match_people
 from human_recon.evaluation.metrics import calibration, coherence, lag, masks, pose, smoothness, surface
 from human_recon.evaluation.metrics.correspondence import euclidean_error
-from human_recon.evaluation.records import CORRESPONDENCE_BIN, CORRESPONDENCE_BINS, FrameMeasures, PersonMeasures
+from human_recon.evaluation.records import (
+    CORRESPONDENCE_BIN,
+    CORRESPONDENCE_BINS,
+    SIGMA_BIN,
+    FrameMeasures,
+    PersonMeasures,
+)
 from human_recon.evaluation.rest_surface import RestSurface
 from human_recon.geometry.rasterizer import rasterize
-from human_recon.geometry.rotations import rotvec_to_matrix
+from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from human_recon.ground_truth import TrueFrame, TruePerson
 from human_recon.people import People, Person
 
@@ -41,6 +48,8 @@ class _Found:
     stamp_ns: int
     predicted: np.ndarray  # [24, 3]
     true: np.ndarray  # [24, 3]
+    velocity: np.ndarray | None  # [6] predicted, m/s and rad/s
+    turn: np.ndarray  # [3] true rotation vector of the pelvis
 
 
 class SequenceMeasurer:
@@ -67,7 +76,7 @@ class SequenceMeasurer:
         """
         predicted = people.people
         matches = match_people(true.people, predicted, self._config.matching)
-        partner = dict(matches.pairs)
+        partner, expected = dict(matches.pairs), dict(matches.expected)
         pixels = _Pixels.of(true, people, self._body)
         parts = self._fitted_parts(people, matches) if pixels is not None and true.parts is not None else None
         histograms = _Histograms()
@@ -75,8 +84,12 @@ class SequenceMeasurer:
         for i in matches.required:
             person = true.people[i]
             found = predicted[partner[i]] if i in partner else None
-            persons.append(self._person(true, person, found, pixels, parts, histograms))
-        used = [j for j in range(len(predicted)) if j not in matches.ignored]
+            measures = self._person(true, person, found, pixels, parts, histograms)
+            if i in expected:
+                measures = dataclasses.replace(measures, expected=predicted[expected[i]].id)
+            persons.append(measures)
+        hidden = [j for i, j in matches.expected if i not in matches.required]
+        used = [j for j in range(len(predicted)) if j not in matches.ignored and j not in hidden]
         everybody_found = [true.people[i].id for i, _ in matches.pairs]
         record = FrameMeasures(
             sequence=self._sequence,
@@ -101,6 +114,9 @@ class SequenceMeasurer:
             failure=failure,
             network_parts=pixels.part_counts(people.parts, everybody_found) if pixels is not None else None,
             histograms=histograms.others(),
+            unmeasured=len(matches.expected) + len(matches.elsewhere),
+            expected_errors=[pose.mpjpe(predicted[j].joints, true.people[i].joints) for i, j in matches.expected],
+            overlap_order=self._overlap_order(true, people, matches) if pixels is not None else None,
         )
         self._step += 1
         return record
@@ -147,8 +163,18 @@ class SequenceMeasurer:
             self._history.pop(person.id, None)
             return measures
         last = self._remembered(true, person, found)
+        seen, said = np.asarray(person.joint_visible, bool), np.asarray(found.joint_visible, bool)
         return dataclasses.replace(
             measures,
+            **self._covariance(person, found, histograms),
+            visible_joints={
+                "seen": int(seen.sum()),
+                "seen_right": int((seen & said).sum()),
+                "hidden": int((~seen).sum()),
+                "hidden_right": int((~seen & ~said).sum()),
+            },
+            visibility_error=float(found.visibility - person.visibility),
+            motion=self._motion(last),
             errors=self._errors(person, found) | self._correspondences(points, there, found, histograms),
             joint_errors=pose.point_errors(found.joints, person.joints).tolist(),
             root_joint_errors=pose.root_joint_errors(found.joints, person.joints).tolist(),
@@ -250,7 +276,14 @@ class SequenceMeasurer:
 
     def _remembered(self, true: TrueFrame, person: TruePerson, found: Person) -> list[_Found]:
         """This frame and those before it in which the person was found without a gap, whatever the id."""
-        now = _Found(self._step, int(true.frame.stamp_ns), found.joints, person.joints)
+        now = _Found(
+            self._step,
+            int(true.frame.stamp_ns),
+            found.joints,
+            person.joints,
+            found.velocity,
+            np.asarray(person.state.pose[0], np.float64),
+        )
         last = self._history.setdefault(person.id, [])
         if last and (last[-1].step != now.step - 1 or last[-1].stamp_ns >= now.stamp_ns):
             last.clear()
@@ -271,6 +304,43 @@ class SequenceMeasurer:
             "true": smoothness.jitter(truth, times),
         }
 
+    def _motion(self, last: list[_Found]) -> dict[str, float]:
+        """Of the frame before this one, whose true velocity is known now: a central difference."""
+        if len(last) < 3 or last[-2].velocity is None or not np.isfinite(last[-2].velocity).all():
+            return {}
+        before, said, after = last[-3], np.asarray(last[-2].velocity, np.float64), last[-1]
+        step = (after.stamp_ns - before.stamp_ns) * 1e-9
+        velocity = (after.true[pose.ROOT].astype(np.float64) - before.true[pose.ROOT]) / step
+        turn = matrix_to_rotvec(rotvec_to_matrix(after.turn) @ rotvec_to_matrix(before.turn).T) / step
+        return {
+            "velocity": float(np.linalg.norm(said[:3] - velocity)),
+            "speed": float(np.linalg.norm(velocity)),
+            "turn": float(np.linalg.norm(said[3:] - turn)),
+            "turn_speed": float(np.linalg.norm(turn)),
+        }
+
+    def _covariance(self, person: TruePerson, found: Person, histograms: _Histograms) -> dict[str, Any]:
+        """What of a person's record says whether the covariances are right."""
+        counts: dict[str, int] = {}
+        distances = np.full(len(person.joints), np.nan)
+        if found.joint_covariance is not None:
+            errors = calibration.along_axes(found.joints.astype(np.float64) - person.joints, found.joint_covariance)
+            distances = np.linalg.norm(errors, axis=1)
+            counts |= _within("axes", errors) | _within("hidden_axes", errors[~np.asarray(person.joint_visible)])
+            counts |= _within("joints", distances)
+            histograms.add_sigmas("sigma_joints", errors)
+        if found.root_covariance is not None:
+            place = found.joints[pose.ROOT].astype(np.float64) - person.joints[pose.ROOT]
+            here, there = (rotvec_to_matrix(np.asarray(p.state.pose[0], np.float64)) for p in (found, person))
+            for name, error, part in (
+                ("root", place, found.root_covariance[:3, :3]),
+                ("turn", matrix_to_rotvec(here @ there.T), found.root_covariance[3:, 3:]),
+            ):
+                errors = calibration.along_axes(error[None], part[None])
+                counts |= _within(f"{name}_axes", errors)
+                histograms.add_sigmas(f"sigma_{name}", errors)
+        return {"covariance": counts, "mahalanobis": distances.tolist()}
+
     def _lag(self, last: list[_Found]) -> list[float]:
         """Of a full window, of which only what the next one needs is kept."""
         if len(last) < lag.WINDOW:
@@ -284,6 +354,20 @@ class SequenceMeasurer:
         first = self._first_found.setdefault((person.id, found.id), int(true.frame.stamp_ns))
         return (int(true.frame.stamp_ns) - first) * 1e-9
 
+    def _overlap_order(self, true: TrueFrame, people: People, matches: Matches) -> tuple[int, int] | None:
+        """Who is in front, in the pixels in which fitted bodies of people found lie behind each other."""
+        bodies = [people.people[j].vertices for _, j in matches.pairs]
+        if true.labels is None or any(body.shape != self._body.v_template.shape for body in bodies):
+            return None
+        camera = people.frame.intrinsics
+        if len(bodies) < 2:
+            return 0, 0
+        depths = np.stack([rasterize(body[None], self._body.faces, camera).depth for body in bodies])
+        shown = np.full(true.labels.shape, -1)
+        for k, (i, _) in enumerate(matches.pairs):
+            shown[true.labels == true.people[i].id] = k
+        return coherence.overlap_order(depths, shown)
+
     def _fitted_parts(self, people: People, matches: Matches) -> np.ndarray | None:
         """[H, W] uint8, body parts of the fitted bodies of people found as the camera would see them; 255 = none."""
         if not matches.pairs:
@@ -296,7 +380,7 @@ class SequenceMeasurer:
 
 
 class _Histograms:
-    """Correspondence errors in bins of one centimetre, by kind."""
+    """Correspondence errors in bins of one centimetre, and errors in bins of a tenth of a sigma, by kind."""
 
     def __init__(self) -> None:
         self._counts: dict[str, np.ndarray] = {}
@@ -305,12 +389,24 @@ class _Histograms:
         bins = np.minimum((errors / CORRESPONDENCE_BIN).astype(np.int64), CORRESPONDENCE_BINS - 1)
         self._counts[kind] = self._counts.get(kind, 0) + np.bincount(bins, minlength=CORRESPONDENCE_BINS)
 
+    def add_sigmas(self, kind: str, errors: np.ndarray) -> None:
+        """Errors in standard deviations, of any sign; NaN do not count."""
+        size = np.abs(errors[np.isfinite(errors)])
+        bins = np.minimum(size / SIGMA_BIN, CORRESPONDENCE_BINS - 1).astype(np.int64)
+        self._counts[kind] = self._counts.get(kind, 0) + np.bincount(bins, minlength=CORRESPONDENCE_BINS)
+
     def of(self, kind: str) -> list[int] | None:
         return self._counts[kind].tolist() if kind in self._counts else None
 
     def others(self) -> dict[str, list[int]]:
         """All kinds but "fitted", which a record has a field of its own for."""
         return {kind: counts.tolist() for kind, counts in self._counts.items() if kind != "fitted"}
+
+
+def _within(name: str, errors: np.ndarray) -> dict[str, int]:
+    """How many errors there are, in standard deviations, and how many are within 1, 2, 3; NaN do not count."""
+    size = np.abs(errors[np.isfinite(errors)])
+    return {name: len(size)} | {f"{name}_{k:.0f}": int((size <= k).sum()) for k in calibration.SIGMAS}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 CORRESPONDENCE_BIN = 0.01  # metres, of the histogram of correspondence errors
 CORRESPONDENCE_BINS = 51  # the last one holds all larger errors
+SIGMA_BIN = 0.1  # standard deviations, of the histograms of errors along the axes of covariances; as many bins
 
 DECIMALS = 6  # a micrometre, a microsecond
 
@@ -45,6 +46,18 @@ class PersonMeasures:
     # A network's own correspondences of at most ``MeasuringConfig.points`` pixels, also of people missed: "points" and
     # "placed" pixels, metres "correspondence" and "geodesic" (means over those placed), confusions as in ``errors``.
     network: dict[str, float] = field(default_factory=dict)
+    expected: int | None = None  # id of somebody predicted from earlier frames who is there; of missed people
+    # Counts: "axes" coordinates along the principal axes of the joints' covariances and "axes_1", "axes_2", "axes_3" of
+    # them within so many sigma; the same of hidden joints ("hidden_"), of the pelvis ("root_") and its turn ("turn_");
+    # "joints", "joints_1", ...: joints within the ellipsoids.
+    covariance: dict[str, int] = field(default_factory=dict)
+    mahalanobis: list[float] = field(default_factory=list)  # [24] distances of the joints; empty when missed
+    # Counts: "seen", "seen_right": joints in view and of them those said to be; "hidden", "hidden_right"
+    visible_joints: dict[str, int] = field(default_factory=dict)
+    visibility_error: float = math.nan  # difference of the share of the body that is said to be seen
+    # Of the frame before: errors and true magnitudes of the pelvis' velocity: "velocity", "speed" m/s, "turn",
+    # "turn_speed" rad/s
+    motion: dict[str, float] = field(default_factory=dict)
     tracked: float = math.nan  # seconds since first found under this id; NaN when missed
     # Square metres, sums of `metrics.lag.shifted_squares` over a window of frames that ends here; mostly empty
     lag: list[float] = field(default_factory=list)
@@ -77,8 +90,13 @@ class FrameMeasures:
     false_distances: list[float] = field(default_factory=list)  # metres from the camera to each pelvis of nobody
     failure: str | None = None  # what the pipeline raised instead of an answer; everybody is missed then
     network_parts: dict[str, list[int]] | None = None  # as ``parts``, by a network's own word
-    # As ``correspondence_histogram``: "fitted_geodesic", "network", "network_geodesic", where they apply
+    # As ``correspondence_histogram``: "fitted_geodesic", "network", "network_geodesic", where they apply; and errors
+    # along the axes of covariances in bins of 0.1 sigma, the last one 5 and more: "sigma_joints", "_root", "_turn"
     histograms: dict[str, list[int]] = field(default_factory=dict)
+    unmeasured: int = 0  # people predicted from earlier frames, not measured in this one
+    expected_errors: list[float] = field(default_factory=list)  # metres, MPJPE of those of them where somebody is
+    # Pixels where fitted bodies lie behind each other with the right one in front, all such pixels; None when unknown
+    overlap_order: tuple[int, int] | None = None
 
 
 def to_line(record: FrameMeasures) -> str:

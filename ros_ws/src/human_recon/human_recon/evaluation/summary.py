@@ -29,7 +29,7 @@ from human_recon.evaluation.metrics.tracking import (
     hota,
     identity,
 )
-from human_recon.evaluation.records import CORRESPONDENCE_BIN, CORRESPONDENCE_BINS, FrameMeasures, plain
+from human_recon.evaluation.records import CORRESPONDENCE_BIN, CORRESPONDENCE_BINS, SIGMA_BIN, FrameMeasures, plain
 from human_recon.evaluation.tables import Columns, FalseTable, FrameTable, PeopleTable
 
 CURVE = np.arange(0.0, 0.3001, 0.005)  # metres: thresholds of the curves of joint errors
@@ -55,6 +55,7 @@ class Summary:
         self._false = FalseTable()
         self._seconds: dict[str, array[float]] = defaultdict(lambda: array("d"))
         self._penetrations = array("d")
+        self._expected = array("d")  # MPJPE of people who were only predicted
         self._acceleration: dict[str, array[float]] = defaultdict(lambda: array("d"))
         self._lag = np.zeros(len(SHIFTS))
         self._lag_windows = 0
@@ -103,6 +104,7 @@ class Summary:
         for stage, seconds in record.timings.items():
             self._seconds[stage].append(seconds)
         self._penetrations.extend(record.penetrations)
+        self._expected.extend(record.expected_errors)
         self._ignored += record.ignored
         for source, parts in (("fitted", record.parts), ("network", record.network_parts)):
             if parts is not None:
@@ -183,6 +185,8 @@ class Summary:
             metrics |= self._tracks()
         if self._failures:
             metrics["failed_frames"] = entry(float(self._failures), "", self._failures, scale=1)
+        if self._expected:
+            metrics["expected_mpjpe"] = entry(float(np.mean(self._expected)), "mm", len(self._expected))
         if self._lag_windows:
             metrics["lag"] = entry(best_shift(self._lag), "frames", self._lag_windows)
         if self._settled:
@@ -231,6 +235,12 @@ class Summary:
             curves["correspondence"] = {"threshold_mm": ends, "points": 100 * self._shares("fitted")}
             if "fitted_geodesic" in self._points:
                 curves["correspondence"]["geodesic"] = 100 * self._shares("fitted_geodesic")
+        sigma = {
+            kind: self._shares(f"sigma_{kind}") for kind in ("joints", "root", "turn") if self._any(f"sigma_{kind}")
+        }
+        if sigma:
+            curves["sigma"] = {"sigmas": SIGMA_BIN * np.arange(1, CORRESPONDENCE_BINS)}
+            curves["sigma"] |= {kind: 100 * share for kind, share in sigma.items()}
         if "network" in self._points:
             # Missed people's points, and those that the network left out, are within no distance.
             everywhere = float(np.nansum(people["network_points"]))
@@ -241,8 +251,11 @@ class Summary:
             curves["network_correspondence"] = curve
         return curves
 
+    def _any(self, kind: str) -> bool:
+        return kind in self._points and bool(self._points[kind].any())
+
     def _shares(self, kind: str) -> np.ndarray:
-        """[50] part of the points within 1, 2, ... 50 cm."""
+        """[50] part of the counts in the bins up to each but the last: within 1, 2, ... 50 cm."""
         counts = self._points[kind]
         return np.cumsum(counts[:-1]) / counts.sum()
 

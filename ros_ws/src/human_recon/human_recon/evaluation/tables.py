@@ -15,9 +15,11 @@ from human_recon.evaluation.records import FrameMeasures, PersonMeasures
 Columns = dict[str, np.ndarray]  # name -> [N], or [N, 24] for what belongs to joints
 
 WITHIN = tuple(f"within_{k:.0f}_sigma" for k in SIGMAS)
-_WIDE = ("joint_errors", "root_joint_errors", "sigma")  # of joints
+_WIDE = ("joint_errors", "root_joint_errors", "sigma", "mahalanobis")  # of joints
 _ALWAYS = (
-    "found", "visibility", "distance", "cut", "people", "block", "mask_iou", "yaw", "confidence", "tracked", *WITHIN,
+    "found", "visibility", "distance", "cut", "people", "block", "mask_iou", "yaw", "confidence", "tracked", "expected",
+    "visibility_error",
+    *WITHIN,
 )  # fmt: skip
 
 
@@ -45,6 +47,12 @@ class PeopleTable:
             "joint_errors": person.joint_errors or missing,
             "root_joint_errors": person.root_joint_errors or missing,
             "sigma": person.sigma or missing,
+            "mahalanobis": person.mahalanobis or missing,
+            "expected": [float(person.expected is not None)],
+            "visibility_error": [person.visibility_error],
+            **{f"covariance_{name}": [float(count)] for name, count in person.covariance.items()},
+            **{f"joints_{name}": [float(count)] for name, count in person.visible_joints.items()},
+            **{f"motion_{name}": [value] for name, value in person.motion.items()},
             **{name: [value] for name, value in person.errors.items()},
             **{name: [float(value)] for name, value in person.parts.items()},
             **{f"network_{name}": [value] for name, value in person.network.items()},
@@ -77,7 +85,7 @@ class FrameTable:
 
     NAMES = (
         "people", "everybody", "false", "block", "foreground_both", "foreground_either", "depth_right", "depth_pairs",
-        "depth_all_pairs", "collisions",
+        "depth_all_pairs", "collisions", "unmeasured", "expected", "overlap_right", "overlap_pixels",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -91,9 +99,11 @@ class FrameTable:
             self._last = block
         both, either = record.foreground if record.foreground is not None else (0, 0)
         right, pairs, all_pairs = record.depth_order
+        in_order, overlapping = record.overlap_order or (0, 0)
         values = (
             len(record.people), record.true_people, len(record.false), self.blocks - 1, both, either, right, pairs,
-            all_pairs, sum(depth > TOLERANCE for depth in record.penetrations),
+            all_pairs, sum(depth > TOLERANCE for depth in record.penetrations), record.unmeasured,
+            len(record.expected_errors), in_order, overlapping,
         )  # fmt: skip
         for name, value in zip(self.NAMES, values, strict=True):
             self._columns[name].append(int(value))

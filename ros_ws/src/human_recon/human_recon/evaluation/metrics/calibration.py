@@ -11,6 +11,11 @@ CONFIDENCE_BINS = 10
 SIGMAS = (1.0, 2.0, 3.0)
 # Shares of a normal distribution within those. Of a Laplace distribution with the same deviation: 75.7, 94.1, 98.6 %.
 NORMAL_SHARES = tuple(math.erf(k / math.sqrt(2.0)) for k in SIGMAS)
+# Shares of a normal distribution in space within the ellipsoids of 1, 2, 3 sigma: chi distribution of three axes.
+ELLIPSOID_SHARES = tuple(
+    math.erf(k / math.sqrt(2.0)) - math.sqrt(2.0 / math.pi) * k * math.exp(-0.5 * k * k) for k in SIGMAS
+)
+MEDIAN_DISTANCE = 1.5382  # median of the same distribution: half of all Mahalanobis distances are shorter
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,23 @@ def within_sigmas(predicted: np.ndarray, true: np.ndarray, sigma: np.ndarray) ->
     """Of the 3 J coordinates of joints [J, 3], how many are within 1, 2 and 3 ``sigma`` [J] (metres, per axis)."""
     ratio = np.abs(np.asarray(predicted, np.float64) - true) / np.maximum(np.asarray(sigma, np.float64), 1e-9)[:, None]
     return [int((ratio <= k).sum()) for k in SIGMAS]
+
+
+def along_axes(errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """``errors`` [N, D] along the principal axes of ``covariance`` [N, D, D], in standard deviations, [N, D].
+
+    Of right covariances each is a standard normal variable; the length of a row is the Mahalanobis distance. NaN where
+    a covariance is not finite or not positive definite.
+    """
+    errors, covariance = np.asarray(errors, np.float64), np.asarray(covariance, np.float64)
+    result = np.full(errors.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(covariance).all(axis=(-2, -1)) & np.isfinite(errors).all(axis=-1))
+    if len(known):
+        variance, axes = np.linalg.eigh(covariance[known])
+        good = variance[:, 0] > 0
+        turned = np.einsum("nda,nd->na", axes[good], errors[known[good]])
+        result[known[good]] = turned / np.sqrt(variance[good])
+    return result
 
 
 @dataclass(frozen=True)
