@@ -17,6 +17,7 @@ from human_recon.body.parts import edge_graph
 
 NODES = 250
 INFLUENCES = 4  # nodes that move a vertex
+GROUPS = 24  # of nodes, for the solver
 _NEIGHBOURS = 6  # nodes that a node is tied to, at least
 
 
@@ -28,6 +29,7 @@ class DeformationGraph:
     edges: np.ndarray  # [E, 2] int32, neighbours, each pair both ways
     indices: np.ndarray  # [V, 4] int32, nodes that move each body vertex
     weights: np.ndarray  # [V, 4] float32, rows add up to 1
+    groups: np.ndarray  # [N] int32, group of each node: connected patches that mostly move as one
 
 
 def build_graph(model: BodyModel, count: int = NODES) -> DeformationGraph:
@@ -56,13 +58,17 @@ def build_graph(model: BodyModel, count: int = NODES) -> DeformationGraph:
         gap = model.v_template[lost][None] - model.v_template[nodes][:, None]
         distance[:, lost] = np.linalg.norm(gap, axis=-1)
     indices, weights = _influences(distance)
+    # The first nodes of farthest-point sampling are themselves spread evenly.
+    coarse = dijkstra(lengths, directed=False, indices=nodes[: min(GROUPS, count)])[:, nodes]
     between = distance[:, nodes]
     np.fill_diagonal(between, np.inf)
     order = np.argsort(between, axis=1, kind="stable")[:, :_NEIGHBOURS]
     tied = np.zeros((count, count), bool)
     tied[np.repeat(np.arange(count), _NEIGHBOURS), order.ravel()] = True
     edges = np.argwhere(tied | tied.T).astype(np.int32)
-    return DeformationGraph(np.array(nodes, np.int32), edges, indices, weights)
+    return DeformationGraph(
+        np.array(nodes, np.int32), edges, indices, weights, coarse.argmin(axis=0).astype(np.int32)
+    )
 
 
 def _influences(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

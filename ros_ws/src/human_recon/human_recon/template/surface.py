@@ -8,7 +8,7 @@ from functools import cached_property
 import numba
 import numpy as np
 
-from human_recon.body.lbs import forward_kinematics
+from human_recon.body.lbs import forward_kinematics, pose_body
 from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
 
@@ -17,8 +17,8 @@ from human_recon.body.state import BodyState
 class Template:
     """A mesh of any topology in the rest pose (T pose, body frame: y up, face +z), metres; arrays are read-only.
 
-    V vertices, F faces. The pose correctives of the body model, where the template has any, are not part of it: clothes
-    do not follow them.
+    V vertices, F faces. Every vertex knows the point of the body's surface that it lies over, which gives it
+    correspondences, pose correctives and its place among the nodes of the deformation.
     """
 
     name: str
@@ -26,10 +26,10 @@ class Template:
     faces: np.ndarray  # [F, 3] int32, counter-clockwise seen from outside
     betas: np.ndarray  # [10] float64, the body inside, whose skeleton moves the template
     skin_indices: np.ndarray  # [V, K] int32, joints that move each vertex
-    skin_weights: np.ndarray  # [V, K] float32, rows add up to 1
-    canonical: np.ndarray  # [V, 3] float32, the place on the mean body's rest surface that each vertex lies over
+    skin_weights: np.ndarray  # [V, K] float32, rows add up to 1, zeros last
+    corners: np.ndarray  # [V, 3] int32, vertices of the body model around the point under each vertex
+    shares: np.ndarray  # [V, 3] float32, barycentric weights of those
     confidence: np.ndarray  # [V] float32 in [0, 1], how well the surface is known there
-    body_vertices: np.ndarray | None = None  # [V] int32: vertex i is the body model's vertex body_vertices[i]
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
@@ -38,52 +38,96 @@ class Template:
 
     @cached_property
     def skin_count(self) -> np.ndarray:
-        """[V] int32, number of non-zero weights, which come first in each row."""
+        """[V] int32, number of non-zero weights."""
         return (self.skin_weights != 0.0).sum(axis=1).astype(np.int32)
 
+    def on_body(self, values: np.ndarray) -> np.ndarray:
+        """What a field over the body model's vertices [body's V, D] is under each vertex of the template, [V, D]."""
+        return np.einsum("vk,vkd->vd", self.shares, values[self.corners])
 
-def body_template(model: BodyModel, betas: np.ndarray, offsets: np.ndarray | None = None) -> Template:
-    """The body model's own surface of a shape, moved by ``offsets`` [V, 3] in the rest pose (SMPL+D)."""
-    vertices = model.v_template + model.shapedirs @ np.asarray(betas, np.float32)
-    if offsets is not None:
-        vertices = vertices + np.asarray(offsets, np.float32)
+
+def body_template(
+    model: BodyModel, betas: np.ndarray, vertices: np.ndarray | None = None, confidence: np.ndarray | None = None
+) -> Template:
+    """The body model's own surface of a shape, or ``vertices`` [V, 3] of the same topology (SMPL+D)."""
+    count = model.vertex_count
+    if vertices is None:
+        vertices = model.v_template + model.shapedirs @ np.asarray(betas, np.float32)
+    shares = np.zeros((count, 3), np.float32)
+    shares[:, 0] = 1.0
     return Template(
         name=model.name,
-        vertices=np.ascontiguousarray(vertices, np.float32),
+        vertices=np.array(vertices, np.float32),
         faces=model.faces,
         betas=np.array(betas, np.float64),
         skin_indices=np.ascontiguousarray(model.skin_indices),
         skin_weights=np.ascontiguousarray(model.skin_weights),
-        canonical=model.v_template,
-        confidence=np.zeros(model.vertex_count, np.float32),
-        body_vertices=np.arange(model.vertex_count, dtype=np.int32),
+        corners=np.repeat(np.arange(count, dtype=np.int32)[:, None], 3, axis=1),
+        shares=shares,
+        confidence=np.zeros(count, np.float32) if confidence is None else np.array(confidence, np.float32),
     )
 
 
-def joint_transforms(model: BodyModel, betas: np.ndarray, pose: np.ndarray, trans: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class PosedTemplate:
+    """A template skinned to a pose."""
+
+    vertices: np.ndarray  # [V, 3] float32, metres
+    transforms: np.ndarray  # [V, 12] float32, rows of [rotation | translation] that moved each vertex, not orthogonal
+    body: np.ndarray  # [body's V, 3] float32, the body inside
+
+
+def pose_template(model: BodyModel, template: Template, state: BodyState) -> PosedTemplate:
+    """Skin a template with the pose of ``state``; its pelvis comes to be where that body's is."""
+    # Another shape has its pelvis elsewhere in the rest pose, and that is what SMPL turns about and counts trans from.
+    pelvis = model.j_shapedirs[0].astype(np.float64) @ (state.betas - template.betas)
+    inside = BodyState(template.betas, state.pose, state.trans + pelvis)
+    transforms = joint_transforms(model, inside)
+    vertices, blended = skin(template, transforms)
+    body = pose_body(model, inside).vertices
+    plain, _ = _skinned(
+        model.v_template + model.shapedirs @ template.betas.astype(np.float32),
+        model.skin_indices,
+        model.skin_weights,
+        model.skin_count,
+        transforms,
+    )
+    return PosedTemplate(vertices + template.on_body(body - plain), blended, body)
+
+
+def joint_transforms(model: BodyModel, state: BodyState) -> np.ndarray:
     """What moves each joint's part from the rest pose: rows of [rotation | translation], [J, 12] float32."""
     return forward_kinematics(
         model.parents,
         model.j_template,
         model.j_shapedirs,
-        np.ascontiguousarray(betas, np.float64),
-        np.ascontiguousarray(pose, np.float64),
-        np.ascontiguousarray(trans, np.float64),
+        np.ascontiguousarray(state.betas, np.float64),
+        np.ascontiguousarray(state.pose, np.float64),
+        np.ascontiguousarray(state.trans, np.float64),
     )[3]
 
 
-def pose_template(model: BodyModel, template: Template, state: BodyState) -> tuple[np.ndarray, np.ndarray]:
-    """Linear blend skinning of a template with the pose of ``state``, its pelvis where that body has it.
+def skin(template: Template, transforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Linear blend skinning without correctives: vertices [V, 3] and the blended transforms [V, 12], float32."""
+    return _skinned(
+        template.vertices, template.skin_indices, template.skin_weights, template.skin_count, transforms
+    )
 
-    Returns vertices [V, 3] float32 and the blended transforms [V, 12] float32 (see :func:`joint_transforms`).
-    """
-    # Another shape has another pelvis: SMPL turns about it, and trans is not where it is.
-    pelvis = model.j_shapedirs[0].astype(np.float64) @ (state.betas - template.betas)
-    transforms = joint_transforms(model, template.betas, state.pose, state.trans + pelvis)
-    vertices = np.empty((len(template.vertices), 3), np.float32)
-    blended = np.empty((len(template.vertices), 12), np.float32)
-    _skin(template.vertices, template.skin_indices, template.skin_weights, template.skin_count, transforms,
-          vertices, blended)  # fmt: skip
+
+def _skinned(
+    rest: np.ndarray, indices: np.ndarray, weights: np.ndarray, count: np.ndarray, transforms: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    vertices = np.empty((len(rest), 3), np.float32)
+    blended = np.empty((len(rest), 12), np.float32)
+    _skin(
+        np.ascontiguousarray(rest, np.float32),
+        np.ascontiguousarray(indices),
+        np.ascontiguousarray(weights),
+        count,
+        transforms,
+        vertices,
+        blended,
+    )
     return vertices, blended
 
 
