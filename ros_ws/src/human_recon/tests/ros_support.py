@@ -62,6 +62,10 @@ class TinyBody:
     parents: np.ndarray = field(default_factory=lambda: np.array(PARENTS, np.int32))
     joint_names: tuple[str, ...] = tuple(f"joint_{index}" for index in range(24))
 
+    @property
+    def j_template(self) -> np.ndarray:
+        return self.j_regressor @ self.v_template
+
 
 def fake_person(number: int, depth: float) -> Person:
     """A person whose numbers can be told from each other."""

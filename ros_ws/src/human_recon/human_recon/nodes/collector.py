@@ -20,7 +20,10 @@ from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.geometry.plane import Plane
 from human_recon.nodes.frames import stamp_ns
+from human_recon.nodes.results import STATES
 from human_recon.people import People, Person
+
+_LIVES = {state: life for life, state in STATES.items()}
 
 
 class ResultCollector:
@@ -118,7 +121,10 @@ def people_from_messages(frame: Frame, people: PersonArray, meshes: MeshArray) -
 
 def _person(message: Any, vertices: np.ndarray) -> Person:
     joints = np.array([[k.position.x, k.position.y, k.position.z] for k in message.keypoints], np.float32)
-    variances = np.array([np.reshape(k.covariance, (3, 3)).trace() / 3 for k in message.keypoints])
+    covariances = np.array([k.covariance for k in message.keypoints], np.float64).reshape(-1, 3, 3)
+    confidences = np.array([k.confidence for k in message.keypoints], np.float32)
+    linear, angular = message.velocity.twist.linear, message.velocity.twist.angular
+    velocity = np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
     roi = message.roi
     return Person(
         id=message.id,
@@ -130,9 +136,24 @@ def _person(message: Any, vertices: np.ndarray) -> Person:
         ),
         vertices=vertices,
         joints=joints,
-        joint_sigma=np.sqrt(variances).astype(np.float32),
+        joint_sigma=np.sqrt(np.trace(covariances, axis1=1, axis2=2) / 3).astype(np.float32),
         joint_visible=np.array([k.visibility == Keypoint.VISIBILITY_VISIBLE for k in message.keypoints]),
         height=message.height,
         roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
         residual=message.residual,
+        life=_LIVES[message.state],
+        measured=roi.width > 0,
+        age=message.age.sec + message.age.nanosec / 1e9,
+        shape_locked=message.shape_locked,
+        visibility=message.visibility,
+        joint_covariance=covariances,
+        joint_confidence=_known(confidences),
+        root_covariance=_known(np.array(message.root.covariance, np.float64).reshape(6, 6)),
+        velocity=_known(velocity),
+        velocity_covariance=_known(np.array(message.velocity.covariance, np.float64).reshape(6, 6)),
     )
+
+
+def _known(values: np.ndarray) -> np.ndarray | None:
+    """None where nothing is known: all NaN."""
+    return None if np.isnan(values).all() else values
