@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -24,6 +25,8 @@ from human_recon.fitting.icp import IcpConfig, IcpFitter
 from human_recon.fitting.icp_people import IcpPeopleConfig, fit_people
 from human_recon.fitting.kinematics import PARAMETERS, BodyKinematics
 from human_recon.fitting.priors import load_pose_mixture
+from human_recon.fitting.scene_coherence import SceneCoherence, SceneCoherenceConfig
+from human_recon.fitting.scene_terms import SceneTerms, SceneTermsConfig
 from human_recon.inference.choice import EngineChoice, open_engine
 from human_recon.people import People, Person
 from human_recon.perception.body_net import NO_PART
@@ -33,6 +36,8 @@ from human_recon.perception.geometric import GeometricDetector, GeometricDetecto
 from human_recon.perception.hypothesis import BodyGuess, Found, PersonHypothesis
 from human_recon.perception.learned import LearnedConfig, LearnedPerception
 from human_recon.resources import model_path
+from human_recon.template.surface import Template
+from human_recon.template.tracker import TemplateConfig, TemplateTracker
 from human_recon.tracking.track import Track
 from human_recon.tracking.tracker import Measured, Tracker, TrackerConfig
 
@@ -48,18 +53,30 @@ class PipelineConfig:
     learned: LearnedConfig = field(default_factory=LearnedConfig)
     fit: bool = True  # register the body to the depth; without, learned perception's own bodies are the result
     fitter: BodyFitConfig = field(default_factory=BodyFitConfig)  # of learned perception's people
+    scene_terms: SceneTermsConfig = field(default_factory=SceneTermsConfig)  # what the fit agrees with beside
+    coherence: SceneCoherenceConfig = field(default_factory=SceneCoherenceConfig)  # of everybody with each other
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     track: bool = True  # know people from one frame to the next; without, every frame is a first one
+    template: TemplateConfig = field(default_factory=TemplateConfig)
     detector: GeometricDetectorConfig = field(default_factory=GeometricDetectorConfig)  # of geometric perception
     icp: IcpConfig = field(default_factory=IcpConfig)  # of its people
     icp_people: IcpPeopleConfig = field(default_factory=IcpPeopleConfig)
-    coherence: CoherenceConfig = field(default_factory=CoherenceConfig)
+    icp_coherence: CoherenceConfig = field(default_factory=CoherenceConfig)
     max_people: int = 12  # the nearest ones
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)  # people fitted at the same time
 
     def __post_init__(self) -> None:
         if self.perception == "geometric" and not self.fit:
             raise ValueError("geometric perception has no bodies of its own: fit must be true")
+
+
+@dataclass(frozen=True, eq=False)
+class _Measurement:
+    """Somebody measured in a frame."""
+
+    hypothesis: PersonHypothesis
+    fit: BodyFit
+    known: int | None  # id of the track that expected this person
 
 
 class Pipeline:
@@ -76,6 +93,7 @@ class Pipeline:
         self._pool = ThreadPoolExecutor(config.workers, "fit")
         self._eye = _eye(config, body, self._pool)
         self._tracker = Tracker(body, config.tracker)
+        self._templates = TemplateTracker(body, config.template)
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -85,6 +103,11 @@ class Pipeline:
     def reset(self) -> None:
         """Forget who was there, for example when time jumps back."""
         self._tracker.reset()
+        self._templates.reset()
+
+    def template(self, person: int) -> Template | None:
+        """What is known of a person's own surface in the rest pose; None when this id has none."""
+        return self._templates.template(person)
 
     def lock_shape(self, person: int, lock: bool) -> bool:
         """Hold the betas of one person (0: of everybody) fixed, or let them adapt; False when nobody has this id."""
@@ -103,41 +126,50 @@ class Pipeline:
         if not self.config.track:
             self._tracker.reset()
 
-        found = self._eye.find(frame)
+        found = self._eye.find(frame, self._tracker.places(frame.stamp_ns))
         hypotheses = found.hypotheses[: self.config.max_people]
         clock.lap("detect")
         expected = self._tracker.expect(frame.stamp_ns, hypotheses)
         clock.lap("associate")
-        fits = self._eye.fit(frame, found, hypotheses, [e.expectation if e else None for e in expected])
-        clock.lap("fit")
-        kept = [k for k, fit in enumerate(fits) if fit is not None]
-        measured = []
-        for k in kept:
-            fit, known = fits[k], expected[k]
-            assert fit is not None
-            measured.append(Measured(known.id if known else None, fit, hypotheses[k].confidence))
-        tracks = self._tracker.update(frame.stamp_ns, measured)
+        fits = self._eye.fit(frame, found, hypotheses, [e.expectation if e else None for e in expected], clock)
+        measurements = [
+            _Measurement(hypothesis, fit, known.id if known else None)
+            for hypothesis, fit, known in zip(hypotheses, fits, expected, strict=True)
+            if fit is not None
+        ]
+        tracks = self._tracker.update(
+            frame.stamp_ns, [Measured(m.known, m.fit, m.hypothesis.confidence) for m in measurements]
+        )
         clock.lap("track")
 
         labels = np.zeros(frame.depth.shape, np.uint16)
-        people = []
+        people, evidences = [], []
         for track in tracks:
-            hypothesis = hypotheses[kept[track.measured]] if track.measured is not None else None
-            fit = measured[track.measured].fit if track.measured is not None else None
-            if hypothesis is not None:
-                labels[hypothesis.mask] = track.id
-            people.append(self._person(track, hypothesis, fit))
+            measurement = measurements[track.measured] if track.measured is not None else None
+            if measurement is not None:
+                labels[measurement.hypothesis.mask] = track.id
+            people.append(self._person(track, measurement))
+            evidences.append(measurement.hypothesis.evidence if measurement is not None else None)
         clock.lap("describe")
-        floor = found.surface.surroundings.floor if found.surface is not None else None
-        timings = clock.timings | {f"detect/{stage}": seconds for stage, seconds in found.timings.items()}
-        return People(frame, tuple(people), labels, floor, timings, *_seen(found, labels))
+        templates = self._templates.update(frame, people, evidences, labels)
+        clock.lap("template")
+        return People(
+            frame=frame,
+            people=tuple(people),
+            labels=labels,
+            floor=found.floor,
+            timings=clock.timings | {f"detect/{stage}": seconds for stage, seconds in found.timings.items()},
+            parts=_of_people(found.parts, labels, NO_PART),
+            vertices=_of_people(found.vertices, labels, -1),
+            templates=templates,
+        )
 
-    def _person(self, track: Track, hypothesis: PersonHypothesis | None, fit: BodyFit | None) -> Person:
+    def _person(self, track: Track, measurement: _Measurement | None) -> Person:
         """What is published of somebody."""
-        roi = (0, 0, 0, 0)
-        if hypothesis is not None:
-            rows, columns = np.nonzero(hypothesis.mask)
-            roi = (int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
+        fit = measurement.fit if measurement is not None else None
+        x, y, width, height = 0, 0, 0, 0
+        if measurement is not None:
+            x, y, width, height = cv2.boundingRect(measurement.hypothesis.mask.view(np.uint8))
         posed = pose_body(self.body, track.state)
         return Person(
             id=track.id,
@@ -148,12 +180,13 @@ class Pipeline:
             joint_sigma=np.sqrt(np.trace(track.joint_covariance, axis1=1, axis2=2) / 3.0).astype(np.float32),
             joint_visible=fit.joint_seen > 0.05 if fit is not None else np.zeros(24, bool),
             height=stature(self.body, track.state.betas),
-            roi=roi,
+            roi=(x, y, width, height),
             residual=fit.residual if fit is not None else np.nan,
             life=track.life,
             measured=fit is not None,
             age=track.age,
             shape_locked=track.shape_locked,
+            visibility=fit.visibility if fit is not None else np.nan,
             joint_covariance=track.joint_covariance,
             root_covariance=track.root_covariance,
             velocity=track.velocity,
@@ -161,11 +194,9 @@ class Pipeline:
         )
 
 
-def _seen(found: Found, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Parts and vertices of the pixels of those who became people."""
-    if found.parts is None or found.vertices is None:
-        return None, None
-    return np.where(labels > 0, found.parts, np.uint8(NO_PART)), np.where(labels > 0, found.vertices, np.int16(-1))
+def _of_people(image: np.ndarray | None, labels: np.ndarray, nothing: int) -> np.ndarray | None:
+    """What perception says of the pixels of those who became people."""
+    return np.where(labels > 0, image, image.dtype.type(nothing)) if image is not None else None
 
 
 class _Eye(Protocol):
@@ -174,7 +205,9 @@ class _Eye(Protocol):
     @property
     def engines(self) -> tuple[str, ...]: ...
 
-    def find(self, frame: Frame) -> Found: ...
+    def find(self, frame: Frame, places: np.ndarray) -> Found:
+        """Who may be there; ``places`` [T, 6] metres, pelvis and chest of people who are expected."""
+        ...
 
     def fit(
         self,
@@ -182,6 +215,7 @@ class _Eye(Protocol):
         found: Found,
         hypotheses: Sequence[PersonHypothesis],
         expected: Sequence[Expectation | None],
+        clock: Clock,
     ) -> list[BodyFit | None]:
         """A body for each hypothesis; None: it was nobody."""
         ...
@@ -195,7 +229,7 @@ class _GeometricEye:
         self._detector = GeometricDetector(config.detector)
         self._fitter = IcpFitter(BodyKinematics(body), load_pose_mixture(), config.icp)
 
-    def find(self, frame: Frame) -> Found:
+    def find(self, frame: Frame, places: np.ndarray) -> Found:
         if not (frame.depth > 0).any():
             return Found((), None)
         return self._detector.detect(frame)
@@ -206,20 +240,23 @@ class _GeometricEye:
         found: Found,
         hypotheses: Sequence[PersonHypothesis],
         expected: Sequence[Expectation | None],
+        clock: Clock,
     ) -> list[BodyFit | None]:
         if found.surface is None:
             return []
         config = self._config
-        return fit_people(
+        fits = fit_people(
             self._fitter,
             frame,
             found.surface,
             hypotheses,
             expected,
-            config.coherence,
+            config.icp_coherence,
             config.icp_people,
             self._pool,
         )
+        clock.lap("fit")
+        return fits
 
 
 class _LearnedEye:
@@ -228,18 +265,17 @@ class _LearnedEye:
         self.engines = (f"people_net: {people.description}", f"body_net: {bodies.description}")
         codebook = Codebook.load(model_path("body_net/codebook.npz"))
         self._perception = LearnedPerception(people, bodies, codebook, body, config.learned)
-        self._fitter = BodyFitter(body, config.fitter) if config.fit else None
-        self._pool = pool
+        self._register = _Register(config, body, pool) if config.fit else None
 
-    def find(self, frame: Frame) -> Found:
-        seen = self._perception.detect(frame)
+    def find(self, frame: Frame, places: np.ndarray) -> Found:
+        seen = self._perception.detect(frame, places)
         hypotheses = tuple(
             PersonHypothesis(
                 p.mask, p.confidence, p.joints[HEAD], BodyGuess(p.state, p.joints, p.joint_sigma), p.evidence
             )
             for p in seen.people
         )
-        return Found(hypotheses, None, seen.parts, seen.vertices, seen.timings)
+        return Found(hypotheses, None, seen.parts, seen.vertices, timings=seen.timings)
 
     def fit(
         self,
@@ -247,6 +283,7 @@ class _LearnedEye:
         found: Found,
         hypotheses: Sequence[PersonHypothesis],
         expected: Sequence[Expectation | None],
+        clock: Clock,
     ) -> list[BodyFit | None]:
         owner = np.full(frame.depth.shape, -1, np.int16)
         problems = []
@@ -254,12 +291,35 @@ class _LearnedEye:
             assert hypothesis.evidence is not None and hypothesis.guess is not None
             owner[hypothesis.mask] = k
             problems.append(FitProblem(k, hypothesis.evidence, hypothesis.guess, before))
-        if self._fitter is None:
+        if self._register is None:
             return [_as_seen(problem) for problem in problems]
-        fitter, scene = self._fitter, Scene(frame, owner, None, frame.up)
+        return [*self._register.fit(problems, Scene(frame, owner, found.floor, frame.up), clock)]
+
+
+class _Register:
+    """The bodies of learned perception's people: each fitted, then all made to fit together."""
+
+    def __init__(self, config: PipelineConfig, body: BodyModel, pool: ThreadPoolExecutor) -> None:
+        kinematics = BodyKinematics(body)
+        self._fitter = BodyFitter(body, config.fitter)
+        self._terms = SceneTerms(kinematics, config.scene_terms)
+        self._coherence = SceneCoherence(kinematics, self._terms.balls, config.coherence)
+        self._pool = pool
+
+    def fit(self, problems: Sequence[FitProblem], scene: Scene, clock: Clock) -> list[BodyFit]:
+        def one(problem: FitProblem) -> BodyFit:
+            return self._fitter.fit(problem, scene, extra=[self._terms.of(problem, scene)])
+
         # One thread per person; BLAS' own threads would wait for each other on matrices this small.
         with threadpool_limits(limits=1, user_api="blas"):
-            return list(self._pool.map(lambda problem: fitter.fit(problem, scene), problems))
+            fits = list(self._pool.map(one, problems))
+            clock.lap("fit")
+            coherent = self._coherence.keep([problem.person for problem in problems], fits, scene)
+            clock.lap("coherence")
+        return [
+            replace(fit, joint_seen=seen, visibility=float(visibility))
+            for fit, seen, visibility in zip(coherent.fits, coherent.joint_seen, coherent.visibility, strict=True)
+        ]
 
 
 def _as_seen(problem: FitProblem) -> BodyFit:

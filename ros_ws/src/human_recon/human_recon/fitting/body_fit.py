@@ -57,3 +57,4 @@ class BodyFit:
     joint_covariance: np.ndarray  # [24, 3, 3]
     root_covariance: np.ndarray  # [6, 6] pelvis position, rotation vector of its turn in the camera frame
     joint_seen: np.ndarray  # [24] float32, share of the surface around each joint that was measured
+    visibility: float = float("nan")  # share of the silhouette that is seen, were nothing and no border in the way

@@ -78,7 +78,7 @@ class GeometricDetector:
             focal=focal,
         )
         hypotheses = self._people(points, heights, labels, surroundings, focal)
-        return Found(hypotheses, surface)
+        return Found(hypotheses, surface, floor=surface.surroundings.floor)
 
     @staticmethod
     def _heights(points: np.ndarray, surroundings: Surroundings) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from human_recon.body.state import BodyState
+from human_recon.geometry.plane import Plane
 from human_recon.perception.evidence import Evidence
 from human_recon.perception.surface import Surface
 
@@ -39,4 +40,5 @@ class Found:
     surface: Surface | None  # None: nobody asked for it
     parts: np.ndarray | None = None  # [H, W] uint8, body part of each pixel of a mask, 255 elsewhere
     vertices: np.ndarray | None = None  # [H, W] int16, body vertex of each pixel of a mask, -1 elsewhere
+    floor: Plane | None = None
     timings: dict[str, float] = field(default_factory=dict)  # stage -> seconds

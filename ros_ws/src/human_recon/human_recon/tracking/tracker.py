@@ -20,7 +20,7 @@ from human_recon.tracking.shape_filter import ShapeConfig
 from human_recon.tracking.track import Track
 from human_recon.tracking.tracked_body import BodyGeometry, TrackedBody
 
-_HEAD = joint_index("head")
+_HEAD, _PELVIS, _CHEST = joint_index("head"), joint_index("pelvis"), joint_index("spine3")
 _HEAD_SIGMA = 0.12  # metres per axis, between the top of somebody's points and the head's joint
 
 
@@ -99,6 +99,12 @@ class Tracker:
         for known in chosen:
             known.body.shape.lock(lock)
         return bool(chosen) or person == 0
+
+    def places(self, stamp_ns: int) -> np.ndarray:
+        """[T, 6] metres, pelvis and chest of everybody who is believed, predicted to a time."""
+        self._advance(stamp_ns)
+        joints = [known.body.joints[[_PELVIS, _CHEST]].ravel() for known in self._known.values() if known.confirmed]
+        return np.array(joints, np.float64).reshape(-1, 6)
 
     def expect(
         self, stamp_ns: int, hypotheses: Sequence[PersonHypothesis], frame: Frame | None = None
