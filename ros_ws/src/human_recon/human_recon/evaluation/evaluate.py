@@ -88,7 +88,7 @@ def evaluate_sequences(
         measurer = SequenceMeasurer(pipeline.body, options.measuring, number, rest)
         for true in frames:
             if not warm:
-                _answer(pipeline, true.frame)
+                answer(pipeline, true.frame)
                 pipeline.reset()
                 warm = True
             collected.add(true, *_measured(pipeline, measurer, true))
@@ -163,7 +163,7 @@ class _Collected:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     """Of the pipeline to one frame."""
 
     people: People
@@ -171,21 +171,22 @@ class _Answer:
     failure: str | None  # what was raised instead
 
 
-def _answer(pipeline: PeoplePipeline, frame: Frame) -> _Answer:
+def answer(pipeline: PeoplePipeline, frame: Frame) -> Answer:
+    """Process one frame; what is raised is nobody found, and said."""
     began = time.perf_counter()
     try:
         people = pipeline.process(frame)
     except Exception as error:  # whatever it is, the other frames are worth measuring
         nobody = People(frame, (), np.zeros(frame.depth.shape, np.uint16))
         message = " ".join(str(error).split()) or "no message"
-        return _Answer(nobody, time.perf_counter() - began, f"{type(error).__name__}: {message}")
-    return _Answer(people, time.perf_counter() - began, None)
+        return Answer(nobody, time.perf_counter() - began, f"{type(error).__name__}: {message}")
+    return Answer(people, time.perf_counter() - began, None)
 
 
 def _measured(pipeline: PeoplePipeline, measurer: SequenceMeasurer, true: TrueFrame) -> tuple[People, FrameMeasures]:
-    answer = _answer(pipeline, true.frame)
-    people = measurer.renumbered(answer.people)
-    return people, measurer.measure(true, people, answer.seconds, answer.failure)
+    said = answer(pipeline, true.frame)
+    people = measurer.renumbered(said.people)
+    return people, measurer.measure(true, people, said.seconds, said.failure)
 
 
 _worker: tuple[PeoplePipeline, EvaluationOptions, RestSurface] | None = None  # of this worker process
@@ -204,7 +205,7 @@ def _measure_in_worker(number: int, true: TrueFrame) -> tuple[People, FrameMeasu
     assert _worker is not None
     pipeline, options, rest = _worker
     if options.warm_up and not _worker_is_warm:
-        _answer(pipeline, true.frame)
+        answer(pipeline, true.frame)
         _worker_is_warm = True
     pipeline.reset()
     return _measured(pipeline, SequenceMeasurer(pipeline.body, options.measuring, number, rest), true)

@@ -41,7 +41,7 @@ DISTANCE_BINS = (
     ("below 1.5 m", 1.5), ("1.5-2.5 m", 2.5), ("2.5-3.5 m", 3.5), ("3.5-5 m", 5.0), ("5 m and more", math.inf)
 )  # fmt: skip
 
-_BLOCK = 30  # frames of a sequence that are drawn together when uncertainty is estimated: neighbours err alike
+BLOCK = 30  # frames of a sequence that are drawn together when uncertainty is estimated: neighbours err alike
 _FAILURES_SHOWN = 10
 
 
@@ -80,7 +80,7 @@ class Summary:
             self._sequence = record.sequence
             self._sequences += 1
         self._stamps = (self._stamps[0] if self._tracking else record.stamp_ns, record.stamp_ns)
-        self._frames.add(record, (record.sequence, record.index // _BLOCK))
+        self._frames.add(record, (record.sequence, record.index // BLOCK))
         block = self._frames.blocks - 1
         self._false.add(record, block)
         for person in record.people:
