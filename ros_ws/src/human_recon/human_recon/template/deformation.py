@@ -171,9 +171,7 @@ def solve(
     factor, _ = dpotrf(coarse, lower=1)
     inverse, _ = dpotri(factor, lower=1)  # its lower half
     inverse = np.ascontiguousarray(np.tril(inverse) + np.tril(inverse, -1).T)
-    return _solve(
-        matrix, right, blocks.first, blocks.second, graph.groups, levers, inverse, iterations, tolerance
-    )
+    return _solve(matrix, right, blocks.first, blocks.second, graph.groups, levers, inverse, iterations, tolerance)
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})

@@ -66,9 +66,7 @@ def build_graph(model: BodyModel, count: int = NODES) -> DeformationGraph:
     tied = np.zeros((count, count), bool)
     tied[np.repeat(np.arange(count), _NEIGHBOURS), order.ravel()] = True
     edges = np.argwhere(tied | tied.T).astype(np.int32)
-    return DeformationGraph(
-        np.array(nodes, np.int32), edges, indices, weights, coarse.argmin(axis=0).astype(np.int32)
-    )
+    return DeformationGraph(np.array(nodes, np.int32), edges, indices, weights, coarse.argmin(axis=0).astype(np.int32))
 
 
 def _influences(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
@@ -24,24 +25,24 @@ from human_recon.template.deformation import Blocks, NodeMotion, Pull, Stiffness
 from human_recon.template.graph import INFLUENCES, DeformationGraph
 from human_recon.template.surface import Template
 
-_SPACING = 0.02  # metres between the vertices that measurements are matched to
+_SPACING = 0.025  # metres between the vertices that measurements are matched to
 
 
 @dataclass(frozen=True)
 class RegistrationConfig:
     """Lengths of the registration, metres and radians."""
 
-    sigma: float = 0.01  # of a measured point across the surface
-    sigma_along: float = 0.04  # and along it
-    reach: tuple[float, ...] = (0.15, 0.08, 0.05)  # scale of the robust weights, one Gauss-Newton step each
+    sigma: float = 0.006  # of a measured point across the surface
+    sigma_along: float = 0.02  # and along it
+    reach: tuple[float, ...] = (0.2, 0.1, 0.07)  # scale of the robust weights, one Gauss-Newton step each
     match_place: float = 0.03  # a vertex this far off matches as badly as one ...
     match_normal: float = 0.5  # ... whose normal differs by this much (chord of the unit sphere) ...
-    match_body: float = 0.15  # ... or that is this far from where the network sees the point on the body
-    believed: float = 0.5  # farther from there than this a match is not believed
+    match_body: float = 0.1  # ... or that is this far from where the network sees the point on the body
+    believed: float = 0.3  # farther from there than this a match is not believed
     correspondence: float = 0.25  # of the network's correspondences by themselves; 0 = not used
-    edge: float = 0.005  # how much neighbouring nodes stretch
-    shift: float = 0.04  # how far a node is from its place in the tracked pose
-    turn: float = 0.3  # and how much it is turned
+    edge: float = 0.01  # how much neighbouring nodes stretch
+    shift: float = 0.08  # how far a node is from its place in the tracked pose
+    turn: float = 0.6  # and how much it is turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,7 @@ def register(
     motion = NodeMotion.none(len(nodes))
     if len(evidence.points) == 0:
         return motion
-    normals = _turned(binding.normals[binding.candidates], blended[binding.candidates])
+    normals = turned_normals(binding.normals[binding.candidates], blended[binding.candidates])
     seen_on = body.v_template[evidence.vertices]
     stiffness = Stiffness(config.edge**-2.0, config.shift**-2.0, config.turn**-2.0)
     for reach in config.reach:
@@ -171,10 +172,25 @@ def _pull(
     return Pull(vertices.astype(np.int32), points, directions, across, along)
 
 
-def _turned(normals: np.ndarray, blended: np.ndarray) -> np.ndarray:
-    """Rest normals [C, 3] turned by blended transforms [C, 12], unit."""
-    turned = np.einsum("cij,cj->ci", blended.reshape(-1, 3, 4)[:, :, :3], normals)
-    return turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-9)
+def turned_normals(normals: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+    """Unit rest normals [C, 3] turned by blended transforms [C, 12], unit again; float32."""
+    result = np.empty((len(normals), 3), np.float32)
+    _turn_normals(normals, transforms, result)
+    return result
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _turn_normals(normals, transforms, result):
+    for v in range(normals.shape[0]):
+        x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
+        t = transforms[v]
+        a = t[0] * x + t[1] * y + t[2] * z
+        b = t[4] * x + t[5] * y + t[6] * z
+        c = t[8] * x + t[9] * y + t[10] * z
+        scale = np.float32(1.0) / np.sqrt(max(a * a + b * b + c * c, np.float32(1e-12)))
+        result[v, 0] = a * scale
+        result[v, 1] = b * scale
+        result[v, 2] = c * scale
 
 
 def _spread(vertices: np.ndarray, spacing: float) -> np.ndarray:

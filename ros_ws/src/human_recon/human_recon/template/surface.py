@@ -109,9 +109,7 @@ def joint_transforms(model: BodyModel, state: BodyState) -> np.ndarray:
 
 def skin(template: Template, transforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Linear blend skinning without correctives: vertices [V, 3] and the blended transforms [V, 12], float32."""
-    return _skinned(
-        template.vertices, template.skin_indices, template.skin_weights, template.skin_count, transforms
-    )
+    return _skinned(template.vertices, template.skin_indices, template.skin_weights, template.skin_count, transforms)
 
 
 def _skinned(
