@@ -4,42 +4,38 @@ Robust Gauss-Newton with damping (Levenberg-Marquardt) over the 85 parameters of
 The terms, each with a weight that 0 switches off:
 
 - *correspondence*: each measured point is drawn to the place on the body that the network saw in it, from all
-  directions. Robust and wide at first, so that limbs find their place; it fades as the scale shrinks;
-- *surface*: each measured point is drawn to the closest place that looks like it, mostly along the normal, as the eye
-  cannot tell places on a smooth surface apart. The skin lies inside of clothes by some millimetres;
+  directions, as strongly as its descriptor resembles that place's (seed 004's descriptors: similar ones are 3 cm off,
+  dissimilar ones 20 cm and often on the other leg);
+- *surface*: each measured point is drawn to the closest place that looks like it, mostly along the normal, as nobody
+  can tell places on a smooth surface apart. The skin lies inside of clothes by some millimetres;
 - *joints* and *rotations*: the network's body, with the uncertainty that the network states;
-- *limits* of joints, the *pose* mixture, the *shape* prior;
+- *limits* of joints and the *shape* prior;
 - *track*: pose, place and shape that the past lets expect;
 - what the caller adds: terms of coherence with the scene.
+
+The normal matrix at the end is the inverse covariance of the parameters; see `human_recon.fitting.covariance`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.linalg
+from scipy.linalg.lapack import dposv
 
 from human_recon.body.model import BodyModel
 from human_recon.body.parts import vertex_parts
 from human_recon.body.skeleton import JOINT_NAMES, PARENTS
 from human_recon.body.state import BodyState
 from human_recon.fitting.body_fit import BodyFit, FitProblem, Scene
-from human_recon.fitting.body_priors import add_joint_limits, add_local_rotations, add_world_rotations
-from human_recon.fitting.kinematics import BETAS, PARAMETERS, TRANSLATION
-from human_recon.fitting.normal_equations import (
-    BodyArrays,
-    add_joints,
-    add_points,
-    empty_equations,
-    pose_skeleton,
-    pose_vertices,
-    to_parameters,
-    turn_normals,
-)
+from human_recon.fitting.body_priors import JOINT_LIMITS
+from human_recon.fitting.covariance import CovarianceConfig, body_covariances
+from human_recon.fitting.data_terms import data_equations, told_equations
+from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS, TRANSLATION, BodyKinematics
+from human_recon.fitting.normal_equations import BodyArrays
 from human_recon.fitting.residuals import Residuals
-from human_recon.fitting.surface_match import SurfaceSamples, match
+from human_recon.fitting.surface_match import SurfaceSamples
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 
 # A term that the caller adds: linearises itself at a state.
@@ -52,40 +48,81 @@ _THICKNESS = {
     "hand": 0.002,
 }  # fmt: skip
 
+# How far the network's world rotations are off, radians per axis, by metres of its deviation at the bone's other end.
+_ROTATIONS = {
+    "pelvis": 3.3, "hip": 2.4, "spine1": 3.7, "knee": 1.5, "spine2": 3.7, "ankle": 1.9, "spine3": 3.7, "foot": 1.9,
+    "neck": 4.3, "collar": 3.4, "head": 5.3, "shoulder": 4.1, "elbow": 3.4, "wrist": 3.1, "hand": 3.1,
+}  # fmt: skip
+_TIP = np.array([max((k for k in range(24) if PARENTS[k] == j), default=j) for j in range(24)])
+_HELD = 1e9  # precision of betas that must not change
+_MAX_BETA = 4.0
+
 
 @dataclass(frozen=True)
 class BodyFitConfig:
     """Settings of the fit; metres and radians. A weight of 0 switches its term off."""
 
     iterations: int = 6
-    samples: int = 1500  # places on the body that a measured point can be matched with
+    samples: int = 1200  # places on the body that a measured point can be matched with
     close: float = 0.05  # evidence nearer to the surface than this is explained
     measurements: float = 150.0  # independent ones that all points together count as
 
     correspondence: float = 1.0
-    correspondence_sigma: float = 0.06
-    correspondence_scale: tuple[float, float] = (0.30, 0.10)  # Geman-McClure, at first and at last
+    correspondence_sigma: tuple[float, float] = (0.025, 0.30)  # a + b (1 - similarity)^2: how far off a place is
+    correspondence_scale: tuple[float, float] = (8.0, 3.0)  # Geman-McClure, in sigma, at first and at last
     surface: float = 1.0
     surface_sigma: float = 0.015
     surface_growth: float = 0.0025  # of sigma with the square of the depth in metres
-    surface_scale: tuple[float, float] = (0.20, 0.06)
+    surface_scale: tuple[float, float] = (0.20, 0.06)  # Geman-McClure, at first and at last
     point_to_point: float = 0.1  # share of the distance from all directions
     facing: float = 0.20  # opposite normals count as this distance
-    placing: float = 0.3  # a metre on the body away from the network's place counts as this distance
-    most_place: float = 0.10
+    placing: float = 0.01  # one sigma on the body away from the network's place counts as this distance,
+    most_place: float = 0.10  # any number of them as no more than this
 
     joints: float = 0.5
+    joint_scale: float = 4.0  # Geman-McClure, in sigma
     rotations: float = 1.0
-    rotation_sigma: float = 0.35
-    rotation_scale: float = 1.0  # Geman-McClure
+    rotation_scale: float = 3.0  # likewise
     limits: float = 1.0
     shape: float = 1.0
     track: float = 1.0
+    extra: float = 1.0  # the caller's terms
+    extra_from: float = 0.3  # of the way; before, bodies may pass through what they must not be in
 
     damping: float = 1.0
     max_turn: float = 0.5  # of one joint in one iteration
     max_shift: float = 0.3
-    thickness: dict[str, float] = field(default_factory=lambda: dict(_THICKNESS))
+    thickness: Mapping[str, float] = field(default_factory=lambda: dict(_THICKNESS))
+    covariance: CovarianceConfig = field(default_factory=CovarianceConfig)
+
+
+@dataclass(frozen=True)
+class _Iterate:
+    rotations: np.ndarray  # [24, 3, 3]
+    betas: np.ndarray  # [10]
+    trans: np.ndarray  # [3]
+
+    @property
+    def state(self) -> BodyState:
+        return BodyState(self.betas, matrix_to_rotvec(self.rotations), self.trans)
+
+    @staticmethod
+    def of(state: BodyState) -> _Iterate:
+        return _Iterate(
+            rotvec_to_matrix(state.pose),
+            np.clip(np.asarray(state.betas, np.float64), -_MAX_BETA, _MAX_BETA),
+            np.array(state.trans, np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class _System:
+    """The normal equations at an iterate."""
+
+    matrix: np.ndarray  # [85, 85] of what was measured in this frame
+    told: np.ndarray  # [85, 85] of what was known before: prior shape or track
+    gradient: np.ndarray  # [85] of both
+    energy: float
 
 
 class BodyFitter:
@@ -94,11 +131,15 @@ class BodyFitter:
     def __init__(self, model: BodyModel, config: BodyFitConfig | None = None) -> None:
         self.model = model
         self.config = config or BodyFitConfig()
-        self._arrays = BodyArrays(model)
-        self._samples = SurfaceSamples(model, self.config.samples)
-        self._parts = vertex_parts(model)
-        by_part = np.array([self.config.thickness[name.removeprefix("l_").removeprefix("r_")] for name in JOINT_NAMES])
-        self._thickness = by_part[self._parts]  # [V]
+        self.kinematics = BodyKinematics(model)
+        self.arrays = BodyArrays(model)
+        self.samples = SurfaceSamples(model, self.config.samples)
+        part = vertex_parts(model)
+        names = [name.removeprefix("l_").removeprefix("r_") for name in JOINT_NAMES]
+        self.thickness = np.array([self.config.thickness[name] for name in names])[part]  # [V]
+        self.rotation_per_joint = np.array([_ROTATIONS[name] for name in names])
+        self.sample_part = part[self.samples.ids]
+        self.part_samples = np.bincount(self.sample_part, minlength=24)
 
     def fit(
         self,
@@ -114,167 +155,211 @@ class BodyFitter:
             problem: the person.
             scene: everything else in the frame.
             start: where to begin; None: from the guess or the expectation, whichever is better.
-            obstacles: [V, 3] vertices of bodies that must not be entered.
             extra: further terms.
+
+        Evidence that is not finite or behind the camera is left out; without any, the body is what the network and the
+        track believe, with their uncertainty.
+
+        Raises:
+            ValueError: the guess is not finite, or the evidence names vertices that the body model does not have.
         """
-        work = _Work(self, problem)
-        state = start or problem.guess.state
-        rotations, betas, trans = rotvec_to_matrix(state.pose), state.betas.copy(), state.trans.copy()
+        work = _Work(self, problem, extra)
         config = self.config
-        for i in range(config.iterations + 1):
-            progress = min(1.0, i / max(config.iterations - 1, 1))
-            matrix, gradient, energy = work.equations(rotations, betas, trans, progress)
-            if i == config.iterations:
-                break
-            damped = matrix + config.damping * np.diag(1.0 + 1e-3 * np.diag(matrix))
-            step = -scipy.linalg.solve(damped, gradient, assume_a="pos")
-            turns = float(np.linalg.norm(step[:72].reshape(24, 3), axis=1).max())
-            shift = float(np.linalg.norm(step[TRANSLATION]))
-            step *= min(1.0, config.max_turn / max(turns, 1e-9), config.max_shift / max(shift, 1e-9))
-            rotations = rotations @ rotvec_to_matrix(step[:72].reshape(24, 3))
-            betas = np.clip(betas + step[BETAS], -4.0, 4.0)
-            trans = trans + step[TRANSLATION]
-        return work.result(rotations, betas, trans, matrix, energy)
+        now = self._start(work, start)
+        for i in range(config.iterations):
+            system = work.system(now, i / max(config.iterations - 1, 1))
+            now = self._stepped(now, system, work.held)
+        return work.result(now, work.system(now, 1.0, measure=True))
+
+    def _start(self, work: _Work, start: BodyState | None) -> _Iterate:
+        if start is not None:
+            return work.holding(_Iterate.of(start))
+        starts = [work.holding(_Iterate.of(work.problem.guess.state))]
+        if work.problem.expected is not None:
+            starts.append(work.holding(_Iterate.of(work.problem.expected.state)))
+        if len(starts) == 1:
+            return starts[0]
+        return min(starts, key=lambda now: work.system(now, 0.5, with_extra=False).energy)
+
+    def _stepped(self, now: _Iterate, system: _System, held: bool) -> _Iterate:
+        config = self.config
+        damped = system.matrix + system.told
+        diagonal = np.einsum("ii->i", damped)
+        diagonal += config.damping * (1.0 + 1e-3 * diagonal)
+        if held:
+            diagonal[BETAS] += _HELD
+        step, failed = dposv(damped, -system.gradient, lower=1)[1:]
+        if failed or not np.isfinite(step).all():
+            return now
+        turns = float(np.sqrt(np.square(step[ROTATIONS]).reshape(24, 3).sum(axis=1).max()))
+        shift = float(np.linalg.norm(step[TRANSLATION]))
+        step *= min(1.0, config.max_turn / max(turns, 1e-9), config.max_shift / max(shift, 1e-9))
+        return _Iterate(
+            now.rotations @ rotvec_to_matrix(step[ROTATIONS].reshape(24, 3)),
+            now.betas if held else np.clip(now.betas + step[BETAS], -_MAX_BETA, _MAX_BETA),
+            now.trans + step[TRANSLATION],
+        )
 
 
 class _Work:
     """One person's fit in one frame."""
 
-    def __init__(self, fitter: BodyFitter, problem: FitProblem) -> None:
+    def __init__(self, fitter: BodyFitter, problem: FitProblem, extra: Sequence[ExtraTerm]) -> None:
+        config, model = fitter.config, fitter.model
         self.fitter, self.problem = fitter, problem
+        self.extra = extra if config.extra > 0.0 else ()
+        self.held = config.track > 0.0 and problem.expected is not None and problem.expected.shape_locked
+        arrays, samples = fitter.arrays, fitter.samples
+        self.skeleton = (arrays.j_template, arrays.j_shapedirs, arrays.parents)
+        self.samples = (samples.ids, samples.rest, samples.rest_normals, fitter.thickness)
+
         evidence = problem.evidence
-        good = np.isfinite(evidence.points).all(axis=1) & (evidence.points[:, 2] > 0.0)
-        self.points = np.ascontiguousarray(evidence.points[good], np.float64)
-        self.normals = np.ascontiguousarray(evidence.normals[good], np.float64)
-        self.vertices = evidence.vertices[good].astype(np.int64)
-        self.likelihood = evidence.likelihood[good].astype(np.float64)
-        self.similarity = evidence.similarity[good].astype(np.float64)
-        self.known = (self.normals**2).sum(axis=1) > 0.25
-        self.share = fitter.config.measurements / max(len(self.points), fitter.config.measurements)
-        self.points32, self.normals32 = self.points.astype(np.float32), self.normals.astype(np.float32)
-        self.places = np.asarray(fitter.model.v_template, np.float32)[self.vertices]
-        self.guess_rotations = rotvec_to_matrix(problem.guess.state.pose)
-        guess_world = self.guess_rotations.copy()
-        for j in range(1, 24):
-            guess_world[j] = guess_world[PARENTS[j]] @ guess_world[j]
-        self.guess_world = guess_world
-
-    def equations(
-        self, rotations: np.ndarray, betas: np.ndarray, trans: np.ndarray, progress: float
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Normal matrix [85, 85], gradient [85] and energy at a state."""
-        fitter, config, arrays = self.fitter, self.fitter.config, self.fitter._arrays
-        skeleton = pose_skeleton(rotations, betas, trans, arrays.j_template, arrays.j_shapedirs, arrays.parents)
-        rest, world, joints, by_shape = skeleton
-        equations = empty_equations()
-        energy = 0.0
-        if len(self.points):
-            if config.correspondence > 0:
-                energy += self._add_correspondences(rotations, betas, skeleton, equations, progress)
-            if config.surface > 0:
-                energy += self._add_surface(rotations, betas, skeleton, equations, progress)
-        guess = self.problem.guess
-        if config.joints > 0:
-            precision = config.joints / np.square(guess.joint_sigma.astype(np.float64))
-            targets = guess.joints.astype(np.float64)
-            energy += 0.5 * float((precision * np.square(joints - targets).sum(axis=1)).sum())
-            add_joints(targets, precision, joints, by_shape, arrays.parents, *equations)
-        if config.rotations > 0:
-            precision = np.full(24, config.rotations / config.rotation_sigma**2)
-            energy += add_world_rotations(
-                self.guess_world, precision, config.rotation_scale, world, equations[0], equations[3]
+        finite = np.isfinite(evidence.points).all(axis=1) & np.isfinite(evidence.normals).all(axis=1)
+        good = finite & (evidence.points[:, 2] > 0.0)
+        vertices = evidence.vertices[good].astype(np.int64)
+        if len(vertices) and not 0 <= vertices.min() <= vertices.max() < model.vertex_count:
+            raise ValueError(
+                f"evidence names vertices {vertices.min()} to {vertices.max()}; body model '{model.name}' has "
+                f"{model.vertex_count}: was the network trained with another one?"
             )
-        matrix, gradient = np.zeros((PARAMETERS, PARAMETERS)), np.zeros(PARAMETERS)
-        to_parameters(*equations, world, joints, arrays.parents, matrix, gradient)
-        if config.limits > 0:
-            energy += add_joint_limits(config.limits, matrix_to_rotvec(rotations), matrix, gradient)
-        if config.shape > 0:
-            matrix[BETAS, BETAS] += config.shape * np.eye(10)
-            gradient[BETAS] += config.shape * betas
-            energy += 0.5 * config.shape * float(betas @ betas)
-        return matrix, gradient, energy
-
-    def _add_correspondences(self, rotations, betas, skeleton, equations, progress):
-        config, arrays = self.fitter.config, self.fitter._arrays
-        rest, world, joints, by_shape = skeleton
-        ids = self.vertices
-        local, points, normals = np.empty((len(ids), 3)), np.empty((len(ids), 3)), np.empty((len(ids), 3))
-        pose_vertices(ids, rotations, betas, rest, world, joints, *arrays.skin, local, points)
-        turn_normals(ids, self.fitter._samples.rest_normals, world, arrays.skin_indices, arrays.skin_weights, normals)
-        errors = points + self.fitter._thickness[ids, None] * normals - self.points
-        squared = (errors**2).sum(axis=1)
-        first, last = config.correspondence_scale
-        relax = 1.0 / (1.0 + squared / (first * (last / first) ** progress) ** 2)
-        weight = self.share * config.correspondence * self.likelihood / config.correspondence_sigma**2
-        add_points(
-            ids, local, errors, normals, np.zeros(len(ids)), weight * relax**2, rest, world, joints, by_shape,
-            arrays.skin_indices, arrays.skin_weights, arrays.shapedirs, arrays.j_shapedirs, *equations,
-        )  # fmt: skip
-        return 0.5 * float((weight * squared * relax).sum())
-
-    def _matched(self, rotations, betas, skeleton):
-        config, arrays, samples = self.fitter.config, self.fitter._arrays, self.fitter._samples
-        rest, world, joints, _ = skeleton
-        ids = samples.ids
-        local, points, normals = np.empty((len(ids), 3)), np.empty((len(ids), 3)), np.empty((len(ids), 3))
-        pose_vertices(ids, rotations, betas, rest, world, joints, *arrays.skin, local, points)
-        turn_normals(ids, samples.rest_normals, world, arrays.skin_indices, arrays.skin_weights, normals)
-        thickness = self.fitter._thickness[ids]
-        best = np.empty(len(self.points), np.int64)
-        match(
-            self.points32, self.normals32, self.places, points.astype(np.float32), normals.astype(np.float32),
-            samples.rest, thickness.astype(np.float32), config.facing, config.placing, config.most_place, best,
-        )  # fmt: skip
-        return best, local, points, normals, thickness
-
-    def _add_surface(self, rotations, betas, skeleton, equations, progress):
-        config, arrays, samples = self.fitter.config, self.fitter._arrays, self.fitter._samples
-        rest, world, joints, by_shape = skeleton
-        best, local, points, normals, thickness = self._matched(rotations, betas, skeleton)
-        there = best >= 0
-        if not there.any():
-            return 0.0
-        best = np.maximum(best, 0)
-        errors = points[best] + thickness[best, None] * normals[best] - self.points
-        directions = normals[best] + self.normals
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        directions = np.where((self.known)[:, None], directions, normals[best])
-        along = (errors * directions).sum(axis=1)
-        flat = config.point_to_point
-        squared = (1.0 - flat) * along**2 + flat * (errors**2).sum(axis=1)
-        first, last = config.surface_scale
-        relax = 1.0 / (1.0 + squared / (first * (last / first) ** progress) ** 2)
-        sigma = config.surface_sigma + config.surface_growth * self.points[:, 2] ** 2
-        weight = self.share * config.surface * self.likelihood * there / sigma**2
-        add_points(
-            samples.ids[best], local[best], errors, directions, (1.0 - flat) * weight * relax**2,
-            flat * weight * relax**2, rest, world, joints, by_shape, arrays.skin_indices, arrays.skin_weights,
-            arrays.shapedirs, arrays.j_shapedirs, *equations,
-        )  # fmt: skip
-        return 0.5 * float((weight * squared * relax).sum())
-
-    def result(self, rotations, betas, trans, matrix, energy) -> BodyFit:
-        """What is said of the fitted body."""
-        fitter, config, arrays = self.fitter, self.fitter.config, self.fitter._arrays
-        skeleton = pose_skeleton(rotations, betas, trans, arrays.j_template, arrays.j_shapedirs, arrays.parents)
-        rest, world, joints, by_shape = skeleton
-        residual, explained = np.nan, 0.0
-        if len(self.points):
-            best, _, points, normals, thickness = self._matched(rotations, betas, skeleton)
-            if (best >= 0).all():
-                along = np.abs(
-                    ((points[best] + thickness[best, None] * normals[best] - self.points) * normals[best]).sum(axis=1)
-                )
-                residual, explained = float(np.median(along)), float((along < config.close).mean())
-        variance = np.square(self.problem.guess.joint_sigma.astype(np.float64))
-        return BodyFit(
-            state=BodyState(betas, matrix_to_rotvec(rotations), trans),
-            information=matrix,
-            energy=energy,
-            residual=residual,
-            explained=explained,
-            joints=joints,
-            joint_covariance=variance[:, None, None] * np.eye(3),
-            root_covariance=np.eye(6) * variance[0],
-            joint_seen=np.isin(np.arange(24), self.problem.evidence.parts).astype(np.float32),
+        points = np.ascontiguousarray(evidence.points[good], np.float64)
+        normals = np.ascontiguousarray(evidence.normals[good], np.float64)
+        likelihood = np.nan_to_num(evidence.likelihood[good].astype(np.float64))
+        similarity = np.clip(np.nan_to_num(evidence.similarity[good].astype(np.float64)), 0.0, 1.0)
+        share = config.measurements / max(float(len(points)), config.measurements)
+        first, growth = config.correspondence_sigma
+        place_sigma = first + growth * np.square(1.0 - similarity)
+        surface_sigma = config.surface_sigma + config.surface_growth * points[:, 2] ** 2
+        self.points = points
+        self.evidence = (
+            points,
+            normals,
+            vertices,
+            share * config.correspondence * likelihood / place_sigma**2,
+            share * config.surface * likelihood / surface_sigma**2,
+            points.astype(np.float32),
+            normals.astype(np.float32),
+            np.asarray(model.v_template, np.float32)[vertices],
+            (config.placing / place_sigma).astype(np.float32),
         )
+        self.matched = np.full(len(points), -1, np.int64)  # sample that each point lies on
+        self.distances = np.full(len(points), np.nan)  # of the points from the surface, along its normal
+
+        guess = problem.guess
+        if not all(np.isfinite(x).all() for x in (guess.state.betas, guess.state.pose, guess.state.trans, guess.joints)):
+            raise ValueError(f"the guess of person {problem.person} is not finite")
+        world = rotvec_to_matrix(guess.state.pose)
+        for j in range(1, 24):
+            world[j] = world[PARENTS[j]] @ world[j]
+        sigma = np.maximum(guess.joint_sigma.astype(np.float64), 1e-3)
+        turn_sigma = fitter.rotation_per_joint * sigma[_TIP]
+        self.guess = (
+            guess.joints.astype(np.float64),
+            config.joints / sigma**2,
+            config.joint_scale * sigma,
+            world,
+            config.rotations / turn_sigma**2,
+            config.rotation_scale * turn_sigma,
+        )
+
+    def holding(self, now: _Iterate) -> _Iterate:
+        """With the track's shape when that is locked, the pelvis where it was."""
+        if not self.held:
+            return now
+        assert self.problem.expected is not None
+        betas = np.array(self.problem.expected.state.betas, np.float64)
+        shift = self.fitter.arrays.j_shapedirs[0] @ (now.betas - betas)
+        return _Iterate(now.rotations, betas, now.trans + shift)
+
+    def system(self, now: _Iterate, progress: float, with_extra: bool = True, measure: bool = False) -> _System:
+        """Linearise all terms at ``now``.
+
+        Args:
+            progress: in [0, 1], how far the robust scales have shrunk.
+            with_extra: with the caller's terms.
+            measure: find the points' distances even if the surface's weight is 0.
+        """
+        config = self.fitter.config
+        scales = [
+            first * (last / first) ** progress for first, last in (config.correspondence_scale, config.surface_scale)
+        ]
+        settings = (*scales, config.point_to_point, config.facing, config.most_place, config.limits)
+        matrix, gradient, energy = data_equations(
+            now.rotations,
+            now.betas,
+            now.trans,
+            self.skeleton,
+            self.fitter.arrays.skin,
+            self.samples,
+            self.evidence,
+            self.guess,
+            JOINT_LIMITS,
+            settings,
+            measure or config.surface > 0.0,
+            self.matched,
+            self.distances,
+        )
+        told, pull, strain = self._told(now)
+        gradient += pull
+        energy += strain
+        if self.extra and with_extra and progress >= config.extra_from:
+            state = now.state
+            for term in self.extra:
+                residuals = term(state)
+                if len(residuals.values):
+                    matrix += config.extra * residuals.rows.T @ residuals.rows
+                    gradient += config.extra * residuals.rows.T @ residuals.values
+                    energy += config.extra * residuals.energy
+        return _System(matrix, told, gradient, energy)
+
+    def _told(self, now: _Iterate) -> tuple[np.ndarray, np.ndarray, float]:
+        """What is believed before the frame is looked at: the track's prediction, or that people are of usual shape."""
+        config, expected = self.fitter.config, self.problem.expected
+        if expected is None or config.track <= 0.0:
+            matrix, gradient = np.zeros((PARAMETERS, PARAMETERS)), np.zeros(PARAMETERS)
+            matrix[BETAS, BETAS] = config.shape * np.eye(10)
+            gradient[BETAS] = config.shape * now.betas
+            return matrix, gradient, 0.5 * config.shape * float(now.betas @ now.betas)
+        state = expected.state
+        j_template, j_shapedirs, _ = self.skeleton
+        matrix, gradient, energy = told_equations(
+            now.rotations,
+            now.betas,
+            now.trans,
+            self.skeleton,
+            rotvec_to_matrix(state.pose),
+            config.track / np.square(np.asarray(expected.pose_sigma, np.float64)),
+            j_template[0] + j_shapedirs[0] @ state.betas + state.trans,
+            config.track / expected.root_sigma**2,
+        )
+        matrix[BETAS, BETAS] += expected.betas_information
+        pull = expected.betas_information @ (now.betas - state.betas)
+        gradient[BETAS] += pull
+        return matrix, gradient, energy + 0.5 * float((now.betas - state.betas) @ pull)
+
+    def result(self, now: _Iterate, system: _System) -> BodyFit:
+        """What is said of the fitted body."""
+        fitter, config = self.fitter, self.fitter.config
+        state = now.state
+        information, joints, joint_covariance, root_covariance = body_covariances(
+            fitter.kinematics, state, now.rotations[0], system.matrix, system.told, self.held, config.covariance
+        )
+        near = np.abs(self.distances) < config.close  # NaN: matched with nothing
+        return BodyFit(
+            state=state,
+            information=information,
+            energy=system.energy,
+            residual=float(np.nanmedian(np.abs(self.distances))) if np.isfinite(self.distances).any() else np.nan,
+            explained=float(near.mean()) if len(near) else 0.0,
+            joints=joints,
+            joint_covariance=joint_covariance,
+            root_covariance=root_covariance,
+            joint_seen=self._seen(near),
+        )
+
+    def _seen(self, near: np.ndarray) -> np.ndarray:
+        """[24] float32, share of the camera's half of each part's surface that measured points lie on."""
+        fitter = self.fitter
+        found = np.unique(self.matched[near & (self.matched >= 0)])
+        half = 0.5 * np.maximum(fitter.part_samples, 1)
+        return np.minimum(np.bincount(fitter.sample_part[found], minlength=24) / half, 1.0).astype(np.float32)

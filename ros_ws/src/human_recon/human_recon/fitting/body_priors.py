@@ -9,6 +9,7 @@ from human_recon.fitting import priors
 
 _HINGES = np.array([(j, axis, sign) for j, axis, sign in priors.HINGES])
 _LIMITS = np.array([(j, axis, limit) for j, axis, limit in priors.LIMITS])
+JOINT_LIMITS = (_HINGES, priors.HINGE_SLACK, priors.HINGE_SIGMA, _LIMITS, priors.LIMIT_SIGMA)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -60,11 +61,12 @@ def add_world_rotations(targets, precision, robust, world, by_twist, twist_gradi
 
     Args:
         precision: [24] 1 / square radians per axis.
-        robust: radians, scale of a Geman-McClure weight: a network that is wrong about an arm is very wrong.
+        robust: [24] radians, scale of a Geman-McClure weight: a network that is wrong about an arm is very wrong.
     """
     turn = np.empty((3, 3))
     error = np.empty(3)
     jacobian = np.empty((3, 3))
+    slope = np.empty((3, 3))
     energy = 0.0
     for j in range(24):
         if precision[j] <= 0.0:
@@ -80,10 +82,14 @@ def add_world_rotations(targets, precision, robust, world, by_twist, twist_gradi
         log_rotation(turn, error)
         _inverse_right_jacobian(error, jacobian)
         squared = error[0] ** 2 + error[1] ** 2 + error[2] ** 2
-        relax = 1.0 / (1.0 + squared / (robust * robust))
+        relax = 1.0 / (1.0 + squared / (robust[j] * robust[j]))
         weight = precision[j] * relax * relax
         energy += 0.5 * precision[j] * squared * relax
-        slope = jacobian @ world[j].T  # of the error by omega
+        for a in range(3):
+            for p in range(3):  # of the error by omega
+                slope[a, p] = (
+                    jacobian[a, 0] * world[j, p, 0] + jacobian[a, 1] * world[j, p, 1] + jacobian[a, 2] * world[j, p, 2]
+                )
         for p in range(3):
             for a in range(3):
                 twist_gradient[j, 3 + p] += weight * slope[a, p] * error[a]
@@ -98,13 +104,21 @@ def add_world_rotations(targets, precision, robust, world, by_twist, twist_gradi
 @numba.njit(cache=True, nogil=True)
 def add_local_rotations(targets, precision, rotations, matrix, gradient):
     """Draw each joint's own rotation to ``targets`` [24, 3, 3] with ``precision`` [24]; returns the energy."""
+    turn = np.empty((3, 3))
     error = np.empty(3)
     jacobian = np.empty((3, 3))
     energy = 0.0
     for j in range(24):
         if precision[j] <= 0.0:
             continue
-        log_rotation(targets[j].T @ rotations[j], error)
+        for a in range(3):
+            for b in range(3):
+                turn[a, b] = (
+                    targets[j, 0, a] * rotations[j, 0, b]
+                    + targets[j, 1, a] * rotations[j, 1, b]
+                    + targets[j, 2, a] * rotations[j, 2, b]
+                )
+        log_rotation(turn, error)
         _inverse_right_jacobian(error, jacobian)
         energy += 0.5 * precision[j] * (error[0] ** 2 + error[1] ** 2 + error[2] ** 2)
         for p in range(3):
@@ -116,24 +130,16 @@ def add_local_rotations(targets, precision, rotations, matrix, gradient):
     return energy
 
 
-def add_joint_limits(weight: float, pose: np.ndarray, matrix: np.ndarray, gradient: np.ndarray) -> float:
-    """`priors.joint_limit_residuals` of ``pose`` [24, 3], added in place; returns the energy."""
-    return _add_joint_limits(
-        weight,
-        pose,
-        _HINGES,
-        priors.HINGE_SLACK,
-        priors.HINGE_SIGMA,
-        _LIMITS,
-        priors.LIMIT_SIGMA,
-        matrix,
-        gradient,
-    )
-
-
 @numba.njit(cache=True, nogil=True)
-def _add_joint_limits(weight, pose, hinges, slack, hinge_sigma, limits, limit_sigma, matrix, gradient):
+def add_joint_limits(weight, rotations, hinges, slack, hinge_sigma, limits, limit_sigma, matrix, gradient):
+    """`priors.joint_limit_residuals` at joint-local ``rotations`` [24, 3, 3], added in place; returns the energy.
+
+    The limits themselves come in ``JOINT_LIMITS``.
+    """
     jacobian = np.empty((3, 3))
+    pose = np.empty((24, 3))
+    for j in range(24):
+        log_rotation(rotations[j], pose[j])
     energy = 0.0
     for n in range(len(hinges) + len(limits)):
         if n < len(hinges):

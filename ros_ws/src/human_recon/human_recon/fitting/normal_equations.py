@@ -75,7 +75,7 @@ def pose_skeleton(rotations, betas, trans, j_template, j_shapedirs, parents):
     return rest, world, joints, by_shape
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def pose_vertices(
     ids, rotations, betas, rest, world, joints,
     template, shapedirs, posedirs, posedirs_active, skin_indices, skin_weights, j_shapedirs, local, points,
@@ -128,7 +128,7 @@ def turn_normals(ids, rest_normals, world, skin_indices, skin_weights, normals):
         normals[m, 0], normals[m, 1], normals[m, 2] = x / length, y / length, z / length
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
 def add_points(
     ids, local, errors, directions, along, around, rest, world, joints, by_shape,
     skin_indices, skin_weights, shapedirs, j_shapedirs, by_twist, twist_shape, by_shapes, twist_gradient,

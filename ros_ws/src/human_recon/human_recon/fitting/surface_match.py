@@ -47,7 +47,7 @@ def _farthest_points(vertices, count):
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def match(
-    points, normals, places, candidates, candidate_normals, candidate_rest, thickness, facing, placing, most_place, result
+    points, normals, places, candidates, candidate_normals, candidate_rest, thickness, placing, facing, most_place, result
 ):  # fmt: skip
     """The best candidate of each point: index into the candidates [K], -1 when none faces the camera.
 
@@ -59,16 +59,15 @@ def match(
         candidate_normals: [C, 3] float32.
         candidate_rest: [C, 3] float32, the candidates in the rest pose.
         thickness: [C] float32, how far outside of the skin it is measured.
-        facing: metres that opposite normals are worth as a distance.
-        placing: metres that a metre on the rest body is worth, but
-        most_place: never more than this.
+        placing: [K] metres that a metre on the rest body is worth as a distance.
+        facing: metres that opposite normals are worth.
+        most_place: metres that any place on the rest body is worth at most.
     """
     count = len(candidates)
     seen = np.empty(count, np.int64)
     x = np.empty((9, count), np.float32)
     visible = 0
     half = np.float32(0.5 * facing)
-    scale = np.float32(placing)
     limit = np.float32(most_place * most_place)
     for c in range(count):
         n0, n1, n2 = candidate_normals[c, 0], candidate_normals[c, 1], candidate_normals[c, 2]
@@ -81,15 +80,16 @@ def match(
             x[3, visible] = half * n0
             x[4, visible] = half * n1
             x[5, visible] = half * n2
-            x[6, visible] = scale * candidate_rest[c, 0]
-            x[7, visible] = scale * candidate_rest[c, 1]
-            x[8, visible] = scale * candidate_rest[c, 2]
+            x[6, visible] = candidate_rest[c, 0]
+            x[7, visible] = candidate_rest[c, 1]
+            x[8, visible] = candidate_rest[c, 2]
             visible += 1
     cost = np.empty(visible, np.float32)
     for i in range(len(points)):
         a0, a1, a2 = points[i, 0], points[i, 1], points[i, 2]
         b0, b1, b2 = half * normals[i, 0], half * normals[i, 1], half * normals[i, 2]
-        c0, c1, c2 = scale * places[i, 0], scale * places[i, 1], scale * places[i, 2]
+        c0, c1, c2 = places[i, 0], places[i, 1], places[i, 2]
+        scale = placing[i] * placing[i]
         for c in range(visible):
             cost[c] = (
                 (x[0, c] - a0) ** 2
@@ -98,7 +98,7 @@ def match(
                 + (x[3, c] - b0) ** 2
                 + (x[4, c] - b1) ** 2
                 + (x[5, c] - b2) ** 2
-                + min((x[6, c] - c0) ** 2 + (x[7, c] - c1) ** 2 + (x[8, c] - c2) ** 2, limit)
+                + min(scale * ((x[6, c] - c0) ** 2 + (x[7, c] - c1) ** 2 + (x[8, c] - c2) ** 2), limit)
             )
         best = np.float32(np.inf)
         result[i] = -1
