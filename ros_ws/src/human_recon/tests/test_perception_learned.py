@@ -281,7 +281,7 @@ def reading_of(rng: np.random.Generator) -> tuple[Frame, BodyReading]:
         valid=valid,
         prompt=np.zeros(shape, np.float32),
         part=np.where(valid & (mask > 0.2), scores.argmax(-1), 255).astype(np.uint8),
-        part_scores=scores * (valid & (mask > 0.2))[..., None],
+        part_scores=np.ascontiguousarray(np.moveaxis(scores, -1, 1)),
         vertex=np.where(mask > 0.2, rng.integers(0, 6890, shape), -1).astype(np.int16),
         similarity=rng.random(shape).astype(np.float32),
         states=(),
@@ -318,7 +318,7 @@ def test_masks_end_where_surfaces_end() -> None:
         points=np.ascontiguousarray(cells[:3])[None],
         valid=np.ones((1, 64, 64), bool),
         part=np.zeros((1, 64, 64), np.uint8),
-        part_scores=np.zeros((1, 64, 64, 24), np.float32),
+        part_scores=np.zeros((1, 24, 64, 64), np.float32),
         vertex=np.zeros((1, 64, 64), np.int16),
         similarity=np.ones((1, 64, 64), np.float32),
     )

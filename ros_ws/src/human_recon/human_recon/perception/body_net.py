@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numba
 import numpy as np
@@ -49,7 +51,7 @@ class BodyReading:
     valid: np.ndarray  # [N, 64, 64] bool, there is a reading
     prompt: np.ndarray  # [N, 64, 64] float32, what the network was told
     part: np.ndarray  # [N, 64, 64] uint8, NO_PART where the mask is unlikely
-    part_scores: np.ndarray  # [N, 64, 64, 24] float32, logits of the parts, 0 likewise
+    part_scores: np.ndarray  # [N, 24, 64, 64] float32, logits of the parts
     vertex: np.ndarray  # [N, 64, 64] int16, vertex of the body model, -1 likewise
     similarity: np.ndarray  # [N, 64, 64] float32, cosine of the cell's descriptor and its vertex's, 0 likewise
     states: tuple[BodyState, ...]  # camera frame
@@ -65,17 +67,18 @@ class BodyReading:
 def crop_images(frame: Frame, view: CoarseView, proposals: Sequence[Proposal]) -> np.ndarray:
     """BodyNet's input [N, 5, 128, 128] float32, cut from the full-resolution frame."""
     images = np.empty((len(proposals), CHANNELS, SIZE, SIZE), np.float32)
-    rows, columns = _coarse_pixels(frame.intrinsics, view)
+    camera = frame.intrinsics
+    rows, columns = _coarse_pixels(camera, view.intrinsics)
     for image, proposal in zip(images, proposals, strict=True):
-        lookup = crop_lookup(proposal.crop, frame.intrinsics)
-        image[:4] = crop_points(frame.depth, lookup, proposal.crop, frame.intrinsics)
+        lookup = crop_lookup(proposal.crop, camera)
+        crop_points(frame.depth, lookup, proposal.crop, camera, out=image[:4])
         _gather_prompt(lookup, rows, columns, proposal.prompt, image[4])
     return images
 
 
-def _coarse_pixels(camera: CameraIntrinsics, view: CoarseView) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=4)
+def _coarse_pixels(camera: CameraIntrinsics, coarse: CameraIntrinsics) -> tuple[np.ndarray, np.ndarray]:
     """The coarse image's row of each row of the camera, and column of each column; -1 outside."""
-    coarse = view.intrinsics
     rows = np.floor((np.arange(camera.height) - camera.cy) / camera.fy * coarse.fy + coarse.cy + 0.5).astype(np.int32)
     columns = np.floor((np.arange(camera.width) - camera.cx) / camera.fx * coarse.fx + coarse.cx + 0.5).astype(np.int32)
     rows[(rows < 0) | (rows >= coarse.height)] = -1
@@ -112,18 +115,20 @@ def read_body_net(
         if name not in outputs or outputs[name].shape != (count, *shape):
             found = {key: list(array.shape) for key, array in outputs.items()}
             raise ValueError(f"{engine.description} gives {found}; BodyNet gives '{name}' {[count, *shape]}")
-    valid = images[:, 3, ::STRIDE, ::STRIDE] > 0
-    mask = np.where(valid, 1.0 / (1.0 + np.exp(-np.clip(outputs["mask"], -30.0, 30.0))), 0.0).astype(np.float32)
-    part, part_scores, vertex, similarity = _places(mask, outputs, codebook)
     crops = tuple(proposal.crop for proposal in proposals)
+    mask, points, valid, prompt, cells = _at_cells(images, np.ascontiguousarray(outputs["mask"]))
+    part_scores = np.ascontiguousarray(outputs["parts"])
+    part, descriptors = _answers(cells, part_scores, np.ascontiguousarray(outputs["descriptor"]))
+    vertex, similarity = np.full(mask.shape, -1, np.int16), np.zeros(mask.shape, np.float32)
+    vertex.reshape(-1)[cells], similarity.reshape(-1)[cells] = codebook.nearest(descriptors)
     states = body_states(outputs, crops, model)
     scale = np.exp(np.clip(outputs["joints_log_scale"], *_LOG_SCALE))
     return BodyReading(
         crops=crops,
         mask=mask,
-        points=np.ascontiguousarray(images[:, :3, ::STRIDE, ::STRIDE]),
+        points=points,
         valid=valid,
-        prompt=np.ascontiguousarray(images[:, 4, ::STRIDE, ::STRIDE]),
+        prompt=prompt,
         part=part,
         part_scores=part_scores,
         vertex=vertex,
@@ -134,29 +139,65 @@ def read_body_net(
     )
 
 
-def _places(
-    mask: np.ndarray, outputs: Mapping[str, np.ndarray], codebook: Codebook
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Part, its scores, vertex and similarity of the cells that may be the person's, as in a `BodyReading`."""
-    n, i, j = np.nonzero(mask > _LEAST_MASK)
-    part, vertex = np.full(mask.shape, NO_PART, np.uint8), np.full(mask.shape, -1, np.int16)
-    similarity = np.zeros(mask.shape, np.float32)
-    scores = np.zeros((*mask.shape, JOINT_COUNT), np.float32)
-    likely = _channels(np.ascontiguousarray(outputs["parts"]), n, i, j)
-    scores[n, i, j], part[n, i, j] = likely, likely.argmax(axis=1)
-    descriptors = _channels(np.ascontiguousarray(outputs["descriptor"]), n, i, j)
-    vertex[n, i, j], similarity[n, i, j] = codebook.nearest(descriptors)
-    return part, scores, vertex, similarity
+@numba.njit(cache=True, nogil=True)
+def _at_cells(images, logits):
+    """Mask, points, valid and prompt of a `BodyReading`, and flat indices [M] of the cells worth a place on the body.
+
+    For ``images`` [N, 5, 128, 128] and the mask's ``logits`` [N, 64, 64].
+    """
+    count, height, width = logits.shape
+    mask, prompt = np.zeros((count, height, width), np.float32), np.empty((count, height, width), np.float32)
+    points, valid = np.empty((count, 3, height, width), np.float32), np.empty((count, height, width), np.bool_)
+    cells = np.empty(count * height * width, np.int64)
+    used = 0
+    for n in range(count):
+        for i in range(height):
+            for j in range(width):
+                for c in range(3):
+                    points[n, c, i, j] = images[n, c, STRIDE * i, STRIDE * j]
+                prompt[n, i, j] = images[n, 4, STRIDE * i, STRIDE * j]
+                valid[n, i, j] = images[n, 3, STRIDE * i, STRIDE * j] > 0
+                if valid[n, i, j]:
+                    mask[n, i, j] = 1.0 / (1.0 + math.exp(-min(max(np.float64(logits[n, i, j]), -30.0), 30.0)))
+                    if mask[n, i, j] > _LEAST_MASK:
+                        cells[used] = (n * height + i) * width + j
+                        used += 1
+    return mask, points, valid, prompt, cells[:used].copy()
 
 
 @numba.njit(cache=True, nogil=True)
-def _channels(image, n, i, j):
-    """Channels of the given cells, [N, C, h, w] -> [M, C]."""
-    result = np.empty((len(n), image.shape[1]), np.float32)
-    for m in range(len(n)):
-        for c in range(image.shape[1]):
-            result[m, c] = image[n[m], c, i[m], j[m]]
-    return result
+def _answers(cells, scores, descriptor):
+    """Likeliest part [N, 64, 64] of the ``cells`` [M], NO_PART elsewhere, and their descriptors [M, 16].
+
+    For ``scores`` [N, 24, 64, 64] of the parts and ``descriptor`` [N, 16, 64, 64].
+    """
+    count, parts, height, width = scores.shape
+    size = height * width
+    part = np.full((count, height, width), np.uint8(NO_PART))
+    descriptors = np.empty((len(cells), descriptor.shape[1]), np.float32)
+    best = np.empty(len(cells), np.float32)
+    flat_part, flat_scores = part.reshape(count * size), scores.reshape((count, parts, size))
+    flat_descriptor = descriptor.reshape((count, descriptor.shape[1], size))
+    start = 0
+    # Channel by channel: the cells of one lie close to each other.
+    for n in range(count):
+        stop = start
+        while stop < len(cells) and cells[stop] < (n + 1) * size:
+            stop += 1
+        for m in range(start, stop):
+            best[m] = flat_scores[n, 0, cells[m] - n * size]
+            flat_part[cells[m]] = 0
+        for p in range(1, parts):
+            for m in range(start, stop):
+                score = flat_scores[n, p, cells[m] - n * size]
+                if score > best[m]:
+                    best[m] = score
+                    flat_part[cells[m]] = p
+        for c in range(descriptor.shape[1]):
+            for m in range(start, stop):
+                descriptors[m, c] = flat_descriptor[n, c, cells[m] - n * size]
+        start = stop
+    return part, descriptors
 
 
 def body_states(

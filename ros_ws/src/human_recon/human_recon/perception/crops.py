@@ -90,13 +90,14 @@ def crop_points(
     camera: CropCamera,
     intrinsics: CameraIntrinsics,
     window: float = WINDOW,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """What was measured in the window: [4, size, size] float32, channels X, Y, Z in the crop frame (metres) and valid.
 
     Each point lies on the ray of the image pixel it came from, not of the crop pixel: resampling moves no point. Points
-    more than ``window`` / 2 before or ``window`` behind the centre, and missing readings, are 0 in all channels.
+    more than ``window`` / 2 before or ``window`` behind the centre, and missing readings, are 0 in all channels. Written to ``out`` if given.
     """
-    points = np.zeros((4, camera.size, camera.size), np.float32)
+    points = np.empty((4, camera.size, camera.size), np.float32) if out is None else out
     _crop_points(
         depth,
         lookup,
@@ -160,14 +161,16 @@ def _crop_lookup(rotation, focal, intrinsics, width, height, lookup):
 @numba.njit(cache=True, nogil=True)
 def _crop_points(depth, lookup, rotation, centre, intrinsics, nearest, farthest, points):
     fx, fy, cx, cy = intrinsics
-    width = depth.shape[1]
+    width = np.uint32(depth.shape[1])  # unsigned and short: quicker to divide by
     for v in range(lookup.shape[0]):
         for u in range(lookup.shape[1]):
             index = lookup[v, u]
+            for c in range(4):
+                points[c, v, u] = 0.0
             if index < 0:
                 continue
-            row = index // width
-            column = index - row * width
+            row = np.uint32(index) // width
+            column = np.uint32(index) - row * width
             z = float(depth[row, column])
             if z <= 0.0:
                 continue

@@ -8,6 +8,7 @@ import numpy as np
 
 from human_recon.body.state import BodyState
 from human_recon.perception.evidence import Evidence
+from human_recon.perception.upsampling import Claims
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,20 @@ class Perceived:
     """Everybody in a frame, nearest first."""
 
     people: tuple[PersonEstimate, ...]
-    parts: np.ndarray  # [H, W] uint8, body part of each pixel of a mask, 255 elsewhere
-    vertices: np.ndarray  # [H, W] int16, vertex of the body model that each pixel of a mask shows, -1 elsewhere
-    similarity: np.ndarray  # [H, W] float32, cosine of the pixel's descriptor and its vertex's, 0 elsewhere
+    claims: Claims  # whose each pixel is, people by index
     timings: dict[str, float] = field(default_factory=dict)  # stage -> seconds
+
+    @property
+    def parts(self) -> np.ndarray:
+        """[H, W] uint8, body part of each pixel of a mask, 255 elsewhere; computed when it is first asked for."""
+        return self.claims.parts
+
+    @property
+    def vertices(self) -> np.ndarray:
+        """[H, W] int16, vertex of the body model that each pixel of a mask shows, -1 elsewhere; likewise."""
+        return self.claims.vertices
+
+    @property
+    def similarity(self) -> np.ndarray:
+        """[H, W] float32, cosine of the pixel's descriptor and its vertex's, 0 elsewhere; likewise."""
+        return self.claims.similarity

@@ -10,7 +10,7 @@ import numpy as np
 from human_recon.body.model import BodyModel
 from human_recon.camera.frame import Frame
 from human_recon.inference.engine import Engine
-from human_recon.perception.body_net import NO_PART, BodyReading, crop_images, read_body_net
+from human_recon.perception.body_net import BodyReading, crop_images, read_body_net
 from human_recon.perception.clock import Clock
 from human_recon.perception.codebook import Codebook
 from human_recon.perception.confidence import DetectorConfidence, person_features, vote_features
@@ -20,7 +20,7 @@ from human_recon.perception.evidence import evidence_of
 from human_recon.perception.people_input import CoarseView
 from human_recon.perception.people_net import read_people_net
 from human_recon.perception.prompts import Proposal, proposals
-from human_recon.perception.upsampling import Claims, UpsamplingConfig, upsample
+from human_recon.perception.upsampling import Claims, UpsamplingConfig, extents, mask_of, upsample
 from human_recon.perception.votes import VoteConfig, gather
 from human_recon.resources import model_path
 
@@ -88,7 +88,7 @@ class LearnedPerception:
         claims = upsample(frame, reading, owners, self.config.upsampling)
         people = self._people_of(frame, reading, confidence, kept, claims)
         clock.lap("pixels")
-        return Perceived(people, claims.parts, claims.vertices, claims.similarity, clock.timings)
+        return Perceived(people, claims, clock.timings)
 
     def _least_confidence(self, found: list[Proposal], known: np.ndarray | None) -> np.ndarray:
         """What each proposal needs to be believed: two thresholds, so that nobody flickers."""
@@ -126,16 +126,17 @@ class LearnedPerception:
         self, frame: Frame, reading: BodyReading, confidence: np.ndarray, kept: list[Group], claims: Claims
     ) -> tuple[PersonEstimate, ...]:
         """Those of the kept whom enough pixels are left to; the pixels of the others become nobody's."""
+        area, box = extents(frame.depth, claims.owner, len(kept))
+        area /= frame.intrinsics.fx * frame.intrinsics.fy
+        new = np.full(len(kept) + 1, -1, np.int16)  # index of each of the kept among the people; the last is nobody
         people = []
         for person, n in enumerate(group.leader for group in kept):
-            mask = claims.owner == person
-            area = np.square(frame.depth[mask]).sum() / (frame.intrinsics.fx * frame.intrinsics.fy)
-            if area < self.config.least_area:
-                claims.parts[mask], claims.vertices[mask], claims.similarity[mask] = NO_PART, -1, 0.0
+            if area[person] < self.config.least_area:
                 continue
+            new[person] = len(people)
             people.append(
                 PersonEstimate(
-                    mask=mask,
+                    mask=mask_of(claims.owner, person, box[person]),
                     confidence=float(confidence[n]),
                     state=reading.states[n],
                     joints=reading.joints[n],
@@ -143,4 +144,6 @@ class LearnedPerception:
                     evidence=evidence_of(reading, n),
                 )
             )
+        if len(people) < len(kept):
+            claims.owner[:] = new[claims.owner]
         return tuple(people)
