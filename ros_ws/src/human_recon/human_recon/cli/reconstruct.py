@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from human_recon.cli.camera import named_camera
 from human_recon.cli.errors import CommandError
 from human_recon.cli.output import result_directory
 from human_recon.cli.progress import Progress
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from human_recon.body.model import BodyModel
     from human_recon.camera.frame import Frame
-    from human_recon.camera.intrinsics import CameraIntrinsics
     from human_recon.people import People, Person
 
 RESULT_NAMES = ("people.json", "overlay.png", "side.png", "top.png", "meshes", "overlays")
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             info_topic=args.info_topic,
             color_topic=args.color_topic,
             points_topic=args.points_topic,
-            intrinsics=_camera(args.camera),
+            intrinsics=named_camera(args.camera),
         )
         from human_recon.body.model import default_body_model, load_body_model
         from human_recon.pipeline import Pipeline
@@ -117,20 +117,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not a positive number")
     return number
-
-
-def _camera(name: str | None) -> CameraIntrinsics | None:
-    if name is None:
-        return None
-    from human_recon.camera.presets import PRESETS
-    from human_recon.io.camera_yaml import camera_from_mapping, read_yaml
-
-    if name in PRESETS:
-        return PRESETS[name].intrinsics
-    path = Path(name)
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return camera_from_mapping(read_yaml(path), path)
-    raise CommandError(f"--camera {name}: neither a YAML file nor one of {', '.join(sorted(PRESETS))}")
 
 
 @dataclass

@@ -12,10 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from human_recon.cli.camera import named_camera
 from human_recon.cli.errors import CommandError
 from human_recon.cli.settings import add_pipeline_arguments, pipeline_config
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from human_recon.body.model import BodyModel
     from human_recon.pipeline import PipelineConfig
     from human_recon.viewer.page import Page
@@ -80,7 +83,7 @@ def _play(args: argparse.Namespace, recording: Recording, body: BodyModel) -> in
     from human_recon.viewer.snapshot import Snapshot, take_snapshot
 
     snapshot: Callable[..., Snapshot] = partial(take_snapshot, max_points=args.max_points)
-    with _page(args, args.source.name, body) as page:
+    with _page(args, args.source.name, body.faces) as page:
         playback = Playback(
             recording, snapshot, lambda *shown: show(*shown), playing=not args.paused, loop=args.loop, rate=args.rate
         )
@@ -103,25 +106,31 @@ def _show_live(args: argparse.Namespace) -> int:
         from human_recon.nodes.view_source import NodeSource
     except ImportError as error:
         raise CommandError(f"ROS 2 is not available ({error}); run `make setup` and `source tools/env.sh`") from None
-    from human_recon.viewer.live import show_live
-    from human_recon.viewer.snapshot import take_snapshot
+    import numpy as np
 
-    body = _body(args.body)
-    with NodeSource(args.node) as source, _page(args, args.node, body) as page:
-        frozen = page.add_freeze()
-        show_live(
-            source, partial(take_snapshot, max_points=args.max_points), page.show, page.tell, frozen, threading.Event()
-        )
+    from human_recon.viewer.live import show_live
+    from human_recon.viewer.snapshot import Snapshot, take_snapshot
+
+    # The node tells the triangles of its bodies before the first one can be shown.
+    with NodeSource(args.node) as source, _page(args, args.node, np.zeros((1, 3), np.int32)) as page:
+
+        def show(snapshot: Snapshot, notes: tuple[str, ...]) -> None:
+            if source.faces is not None:
+                page.use_faces(source.faces)
+            page.show(snapshot, notes)
+
+        snapshot = partial(take_snapshot, max_points=args.max_points)
+        show_live(source, snapshot, show, page.tell, page.add_freeze(), threading.Event())
     return 0
 
 
 @contextlib.contextmanager
-def _page(args: argparse.Namespace, title: str, body: BodyModel) -> Iterator[Page]:
+def _page(args: argparse.Namespace, title: str, faces: np.ndarray) -> Iterator[Page]:
     """The page, told of on the standard output, until Ctrl-C."""
     from human_recon.viewer.page import Page
 
     try:
-        page = Page(title, body.faces, host=args.host, port=args.port)
+        page = Page(title, faces, host=args.host, port=args.port)
     except OSError as error:
         raise CommandError(f"--host {args.host} --port {args.port}: cannot serve there ({error})") from None
     try:
@@ -155,7 +164,7 @@ def _recording(args: argparse.Namespace, config: PipelineConfig) -> tuple[Record
             info_topic=args.info_topic,
             color_topic=args.color_topic,
             points_topic=args.points_topic,
-            intrinsics=_camera(args.camera),
+            intrinsics=named_camera(args.camera),
         )
     if stored is None:
         from human_recon.pipeline import Pipeline
@@ -171,12 +180,6 @@ def _recording(args: argparse.Namespace, config: PipelineConfig) -> tuple[Record
         return StoredRecording(people, body, frames), body
     except ValueError as error:
         raise CommandError(f"{stored}: {error}; give it with --body") from None
-
-
-def _camera(name: str | None):  # type: ignore[no-untyped-def]
-    from human_recon.cli.reconstruct import _camera as camera
-
-    return camera(name)
 
 
 def _body(path: Path | None) -> BodyModel:

@@ -37,6 +37,7 @@ _UNSEEN = 0.45  # how bright joints and bones that the camera does not see are d
 _TURN_STEP = math.radians(0.3)  # the ground is not turned for less: it would tremble
 _HEIGHT_STEP = 0.02  # metres, likewise
 _ASSUMED_HEIGHT = 1.2  # metres of the camera above the ground when no floor is found
+_FIELD_OF_VIEW = math.radians(50.0)
 _SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 _HIDDEN = np.zeros((1, 3), np.float32)
 _NO_LINE = np.zeros((1, 2, 3), np.float32)
@@ -62,7 +63,7 @@ class Page:
 
         Raises OSError when no port from ``port`` on can be had.
         """
-        self._faces = np.ascontiguousarray(faces, np.uint32)
+        self._faces = faces
         self._title = title
         self._lock = threading.RLock()
         with _quiet():
@@ -103,12 +104,19 @@ class Page:
             self._status.content = status_line((self._title, f"{snapshot.stamp_ns / 1e9:.3f} s", *notes))
             self._people.content = people_table(snapshot.people)
             if snapshot.timings:
+                self._timing_folder.visible = True
                 self._timing.content = timing_table(snapshot.timings)
                 self._totals.append(1000.0 * sum(s for stage, s in snapshot.timings.items() if "/" not in stage))
                 self._chart.data = (np.arange(1.0 - _HISTORY, 1.0), np.array(self._totals))
             if not self._framed and len(snapshot.points) + len(snapshot.people) > 0:
                 self._framed = True
                 self._look("behind")
+
+    def use_faces(self, faces: np.ndarray) -> None:
+        """The bodies to come have these triangles [F, 3]."""
+        with self._lock:
+            if self._faces is not faces:
+                self._faces = faces
 
     def tell(self, text: str) -> None:
         """Say something in the place of the frame's time, for example what is waited for."""
@@ -120,14 +128,19 @@ class Page:
     def _make_scene(self) -> None:
         scene = self._server.scene
         scene.set_up_direction("+z")
-        scene.configure_environment_map(None)  # viser's own light maps are not needed for matt bodies
+        scene.configure_default_lights(cast_shadow=False)  # a laptop has better uses for its graphics
         self._frame = scene.add_frame("/camera", show_axes=False)
         self._ground = scene.add_grid(
             "/ground", width=16.0, height=16.0, cell_size=0.5, section_size=1.0, plane="xy",
-            cell_color=(80, 86, 98), section_color=(112, 120, 134), infinite_grid=False,
+            cell_color=(44, 48, 56), section_color=(64, 70, 82), infinite_grid=False,
         )  # fmt: skip
         self._cloud = scene.add_point_cloud(
             "/camera/cloud", _HIDDEN, np.zeros((1, 3), np.uint8), point_size=0.012, precision="float32",
+            point_shape="square", point_shading="flat",
+        )  # fmt: skip
+        # Clothes lie outside of the body: through the small points of people their bodies show.
+        self._people_cloud = scene.add_point_cloud(
+            "/camera/people_cloud", _HIDDEN, np.zeros((1, 3), np.uint8), point_size=0.005, precision="float32",
             point_shape="square", point_shading="flat",
         )  # fmt: skip
         self._frustum = scene.add_camera_frustum("/camera/sensor", 0.8, 4 / 3, scale=0.15, color=(150, 158, 170))
@@ -167,11 +180,13 @@ class Page:
             self._frustum.aspect = camera.width * camera.fy / (camera.height * camera.fx)
 
     def _show_cloud(self, snapshot: Snapshot) -> None:
-        visible = self._want_cloud.value and len(snapshot.points) > 0
-        self._cloud.visible = visible
-        if visible:
-            self._cloud.points = snapshot.points
-            self._cloud.colors = _cloud_colors(snapshot, self._coloring.value)
+        colors = _cloud_colors(snapshot, self._coloring.value) if self._want_cloud.value else snapshot.colors
+        nobodys = snapshot.owners == 0
+        for node, chosen in ((self._cloud, nobodys), (self._people_cloud, ~nobodys)):
+            node.visible = self._want_cloud.value and bool(chosen.any())
+            if node.visible:
+                node.points = snapshot.points[chosen]
+                node.colors = colors[chosen]
 
     def _show_people(self, snapshot: Snapshot) -> None:
         templates = {template.id: template for template in snapshot.templates} if self._want_templates.value else {}
@@ -202,7 +217,9 @@ class Page:
         color = person_color(person.id)
         slot.surface.visible = self._want_bodies.value
         if self._want_bodies.value:
-            faces, vertices = (self._faces, person.vertices) if template is None else (template.faces, template.vertices)
+            faces, vertices = self._faces, person.vertices
+            if template is not None:
+                faces, vertices = template.faces, template.vertices
             if slot.faces is not faces:
                 slot.faces = faces
                 slot.surface.faces = np.asarray(faces, np.uint32)
@@ -237,24 +254,33 @@ class Page:
         if snapshot is None or rotation is None:
             return
         origin = np.array([0.0, 0.0, self._height])
+        if not len(snapshot.points) + len(snapshot.people):
+            return
         if snapshot.people:
-            middle = np.median([person.joints[0] for person in snapshot.people], axis=0) @ rotation.T + origin
+            anchors = np.array([person.joints[0] for person in snapshot.people])
         else:
-            middle = np.median(snapshot.points, axis=0) @ rotation.T + origin
-        distance = max(float(np.hypot(middle[0], middle[1])), 1.0)
+            anchors = snapshot.points
+        middle = np.median(anchors, axis=0) @ rotation.T + origin
+        distance = float(np.clip(np.hypot(middle[0], middle[1]), 1.0, 8.0))
+        around = 2.2 * (1.0 + float(np.percentile(np.linalg.norm(anchors @ rotation.T + origin - middle, axis=1), 90)))
         if where == "sensor":
             eye = origin
         elif where == "above":
-            eye = middle + np.array([-0.05, 0.0, 1.4 * distance + 1.5])
+            eye = middle + np.array([-0.01, 0.0, around])
         elif where == "side":
-            eye = middle + np.array([0.0, -1.3 * distance, 0.4])
+            eye = middle + np.array([0.0, -around, 0.3])
         else:
-            eye = np.array([-0.35 * distance, -0.5 * distance, self._height + 0.45 * distance])
+            eye = origin + np.array([0.1 * distance, -0.35 * distance, 0.3 * distance])
+        if where != "sensor":  # to the left of the panel
+            view = middle - eye
+            right = np.array([view[1], -view[0], 0.0]) / max(float(np.hypot(view[0], view[1])), 1e-6)
+            middle = middle + 0.12 * float(np.linalg.norm(view)) * right
         start = self._server.initial_camera
+        start.fov = _FIELD_OF_VIEW
         start.position, start.look_at = eye, middle
         for client in self._server.get_clients().values():
             with client.atomic():
-                client.camera.position, client.camera.look_at = eye, middle
+                client.camera.position, client.camera.look_at, client.camera.fov = eye, middle, _FIELD_OF_VIEW
 
     # ---------------------------------------------------------------- the panel
 
@@ -267,7 +293,8 @@ class Page:
         self._controls = gui.add_folder("Playback", visible=False)
         with gui.add_folder("People"):
             self._people = gui.add_html(people_table(()))
-        with gui.add_folder("Timing"):
+        self._timing_folder = gui.add_folder("Timing", visible=False)
+        with self._timing_folder:
             self._timing = gui.add_html(timing_table({}))
             self._chart = gui.add_uplot(
                 (np.arange(1.0 - _HISTORY, 1.0), np.array(self._totals)),
@@ -275,9 +302,12 @@ class Page:
                     viser.uplot.Series(label="frame"),
                     viser.uplot.Series(label="ms", stroke="rgb(74,144,255)", fill="rgba(74,144,255,0.2)", width=1),
                 ),
-                scales={"x": viser.uplot.Scale(time=False), "y": viser.uplot.Scale(auto=True)},
+                scales={
+                    "x": viser.uplot.Scale(time=False, range=(1.0 - _HISTORY, 0.0)),
+                    "y": viser.uplot.Scale(auto=True),
+                },
                 legend=viser.uplot.Legend(show=False),
-                height=110,
+                height=130,
             )
         with gui.add_folder("Show", expand_by_default=False):
             self._want_cloud = gui.add_checkbox("Points", True)
@@ -288,12 +318,14 @@ class Page:
             want_ground = gui.add_checkbox("Ground", True)
             self._coloring = gui.add_dropdown("Colour", _COLORINGS, initial_value="image")
             point_size = gui.add_slider("Point size", 0.002, 0.05, 0.001, 0.012)
-            self._opacity = gui.add_slider("Bodies' opacity", 0.1, 1.0, 0.05, 0.75)
+            people_point_size = gui.add_slider("… of people", 0.002, 0.05, 0.001, 0.005)
+            self._opacity = gui.add_slider("Bodies' opacity", 0.1, 1.0, 0.05, 0.8)
         for control in (
             self._want_cloud, self._want_bodies, self._want_joints, self._want_labels, self._want_templates,
             self._coloring, self._opacity,
         ):  # fmt: skip
             control.on_update(lambda _: self._redraw())
+        people_point_size.on_update(lambda _: setattr(self._people_cloud, "point_size", people_point_size.value))
         want_ground.on_update(lambda _: setattr(self._ground, "visible", want_ground.value))
         point_size.on_update(lambda _: setattr(self._cloud, "point_size", point_size.value))
         eyes = gui.add_button_group("Look from", ("behind", "sensor", "above", "side"))
@@ -318,7 +350,7 @@ class Page:
         self._controls.visible = True
         speeds = _SPEEDS if f"{rate:g}" in _SPEEDS else tuple(sorted((*_SPEEDS, f"{rate:g}"), key=float))
         with self._controls:
-            slider = gui.add_slider("Frame", 0, 1, 1, 0)
+            slider = gui.add_slider("Frame", 1, 2, 1, 1)
             buttons = gui.add_button_group("", ("◀ step", "play / pause", "step ▶"))
             speed = gui.add_dropdown("Speed", speeds, initial_value=f"{rate:g}")
             again = gui.add_checkbox("Loop", loop)
@@ -332,22 +364,19 @@ class Page:
 
         def slide(event: Any) -> None:
             if event.client is not None:  # not our own setting of it
-                playback.seek(int(slider.value))
+                playback.seek(int(slider.value) - 1)
 
         def show(snapshot: Snapshot, now: Position) -> None:
             nonlocal position
             position = now
             with self._lock, self._server.atomic():
-                last = max(1, now.index if now.count is None else now.count - 1)
+                last = max(2, now.index + 1 if now.count is None else now.count)  # a slider needs two ends
                 if slider.max < last or (now.count is not None and slider.max != last):
                     slider.max = last
-                if slider.value != now.index:
-                    slider.value = now.index
+                slider.value = now.index + 1
                 of = "" if now.count is None else f"/{now.count}"
                 how = f"{now.speed:.2f}× real time" if now.playing and now.speed > 0 else ""
-                self.show(
-                    snapshot, (f"frame {now.index + 1}{of}", "playing" if now.playing else "paused", how)
-                )
+                self.show(snapshot, (f"frame {now.index + 1}{of}", "playing" if now.playing else "paused", how))
 
         buttons.on_click(lambda _: press())
         slider.on_update(slide)

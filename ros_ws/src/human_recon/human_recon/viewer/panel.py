@@ -48,7 +48,10 @@ def timing_table(timings: Mapping[str, float], total: str = "in all") -> str:
     whole = sum(seconds for stage, seconds in timings.items() if "/" not in stage)
     longest = max(*timings.values(), whole, 1e-9)
     rows = []
-    for stage, seconds in [*timings.items(), (total, whole)]:
+    outer_stages = [stage for stage in timings if "/" not in stage]
+    order = {stage: index for index, stage in enumerate(outer_stages)}
+    ordered = sorted(timings.items(), key=lambda item: order.get(item[0].partition("/")[0], len(order)))
+    for stage, seconds in [*ordered, (total, whole)]:
         outer, _, inner = stage.rpartition("/")
         name = f"&nbsp;&nbsp;{html.escape(inner)}" if outer else html.escape(stage)
         share = 100.0 * max(seconds, 0.0) / longest
