@@ -29,7 +29,7 @@ class FreeSpaceConfig:
     margin_growth: float = 0.004  # ... growing with the square of the depth: metres per metre squared
     own_margin: float = 0.03  # the same where the measurement is the person's own
     sigma: float = 0.05
-    robust: float = 0.25  # Geman-McClure scale
+    robust: float = 0.08  # Geman-McClure scale; where more is wrong, the nearest own pixel is not the right one
     width: int = 160  # pixels of the image in which the nearest own pixel is looked up
 
 

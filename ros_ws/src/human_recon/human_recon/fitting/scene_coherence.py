@@ -4,7 +4,8 @@ Fits are made one by one. Each is, near its optimum, a quadratic function of a s
 under the fit's information (inverse covariance). So those who are in each other's way are not fitted again but moved
 together: the sum of their quadratic functions plus the terms between them (seed 002, sections 5.3.3 and 5.3.4, with
 balls for the distance field and measured depth for the ordinal one) is minimised by Gauss-Newton over all their
-parameters at once. Whatever is known worst gives way most.
+parameters at once. Whatever is known worst gives way most. Where that would take a move that the fits call very
+improbable, one of them is wrong altogether, which no push mends: everybody stays and the conflict is reported.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class SceneCoherenceConfig:
     order_sigma: float = 0.04
     most_order_pixels: int = 60  # of two people that are looked at
     seen_tolerance: float = 0.15  # nobody's pixels nearer than this to a body show it
-    iterations: int = 6
+    order_robust: float = 0.1  # Geman-McClure scale: a body far from its pixels is not mended by a push
+    iterations: int = 10
+    most_surprise: float = 100.0  # squared Mahalanobis length of somebody's move; who needs a longer one stays
     longest_turn: float = 0.2  # radians, of one joint in one iteration
     longest_shift: float = 0.1
 
@@ -58,7 +61,8 @@ class Coherent:
 
     fits: tuple[BodyFit, ...]
     visibility: np.ndarray  # [P] float32 in [0, 1], share of each silhouette that is seen
-    joint_seen: np.ndarray  # [P, 24] float32 in [0, 1], share of the part around each joint that is seen
+    joint_visible: np.ndarray  # [P, 24] bool, the camera sees some of the surface of the part around each joint
+    joint_seen: np.ndarray  # [P, 24] float32 in [0, 1], the share of it that is seen
     joint_outside: np.ndarray  # [P, 24] bool, the joint is outside the image or behind the camera
     collisions: tuple[tuple[int, int], ...]  # pairs that were in each other ...
     order_conflicts: tuple[tuple[int, int], ...]  # and that were in the wrong order: (seen, drawn in front of them)
@@ -99,18 +103,23 @@ class SceneCoherence:
         if config.enabled and (collisions or conflicts):
             states = [fit.state for fit in fits]
             for group in _groups(len(fits), [*collisions, *((c.seen, c.drawn) for c in conflicts)]):
-                self._move(group, fits, states, bodies, people, coarse)
+                disordered = any(conflict.seen in group for conflict in conflicts)
+                self._move(group, fits, states, bodies, people, coarse if disordered else None)
+            for i, (fit, state) in enumerate(zip(fits, states, strict=True)):
+                if state is not fit.state:
+                    bodies[i] = self._look(state, coarse)
             fits = [
                 fit if state is fit.state else self._moved(fit, state) for fit, state in zip(fits, states, strict=True)
             ]
             collisions, conflicts = self._collisions(bodies), self._conflicts(bodies, people, coarse)
         agreements = [
-            agreement(body.silhouette, person, coarse, self._drawer.face_part, config.seen_tolerance)
+            agreement(body.drawn, person, coarse, self._drawer.face_part, config.seen_tolerance)
             for body, person in zip(bodies, people, strict=True)
         ]
         return Coherent(
             fits=tuple(fits),
             visibility=np.array([_visibility(a) for a in agreements], np.float32),
+            joint_visible=np.array([a.part_seen > 0 for a in agreements], bool).reshape(-1, 24),
             joint_seen=np.array(
                 [self._joint_seen(a, body, coarse) for a, body in zip(agreements, bodies, strict=True)], np.float32
             ).reshape(-1, 24),
@@ -123,14 +132,12 @@ class SceneCoherence:
 
     # -- what is wrong -----------------------------------------------------------------------------------------------
 
-    def _look(self, state: BodyState, coarse: CoarseScene) -> _Body:
+    def _look(self, state: BodyState, coarse: CoarseScene | None) -> _Body:
+        """Pose a body; without a scene it is not drawn."""
         posed = pose_body(self._model, state)
-        return _Body(
-            posed.vertices,
-            posed.joints,
-            self._balls.balls(posed.vertices),
-            self._drawer.draw(posed.vertices, coarse.intrinsics),
-        )
+        balls = self._balls.balls(posed.vertices)
+        silhouette = self._drawer.draw(posed.vertices, coarse.intrinsics) if coarse is not None else None
+        return _Body(posed.vertices, posed.joints, balls, silhouette)
 
     def _overlaps(self, first: _Body, second: _Body) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         config = self.config
@@ -148,7 +155,7 @@ class SceneCoherence:
 
     def _conflicts(self, bodies: Sequence[_Body], people: Sequence[int], coarse: CoarseScene) -> list[Conflict]:
         config = self.config
-        silhouettes = [body.silhouette for body in bodies]
+        silhouettes = [body.drawn for body in bodies]
         found = depth_order_conflicts(silhouettes, people, coarse, config.order_tolerance)
         return [conflict for conflict in found if len(conflict.row) >= config.order_pixels]
 
@@ -161,9 +168,12 @@ class SceneCoherence:
         states: list[BodyState],
         bodies: list[_Body],
         people: Sequence[int],
-        coarse: CoarseScene,
+        coarse: CoarseScene | None,
     ) -> None:
-        """Gauss-Newton over the parameters of a group at once; ``states`` and ``bodies`` are replaced."""
+        """Gauss-Newton over the parameters of a group at once; ``states`` and ``bodies`` are replaced.
+
+        Without a scene only contact counts.
+        """
         config = self.config
         size = PARAMETERS * len(group)
         anchor = np.zeros((size, size))
@@ -171,6 +181,7 @@ class SceneCoherence:
             block = slice(PARAMETERS * n, PARAMETERS * (n + 1))
             anchor[block, block] = fits[i].information + 1e-6 * np.eye(PARAMETERS)
         moved = np.zeros(size)
+        before = {i: bodies[i] for i in group}
         for _ in range(config.iterations):
             rows, values = self._between(group, states, bodies, people, coarse)
             if len(values) == 0:
@@ -189,6 +200,10 @@ class SceneCoherence:
                 bodies[i] = self._look(states[i], coarse)
             if turns < 1e-3 and shift < 1e-3:
                 break
+        lengths = (moved * (anchor @ moved)).reshape(-1, PARAMETERS).sum(axis=1)
+        if not (lengths < config.most_surprise).all():
+            for i in group:
+                states[i], bodies[i] = fits[i].state, before[i]
 
     def _between(
         self,
@@ -196,7 +211,7 @@ class SceneCoherence:
         states: Sequence[BodyState],
         bodies: Sequence[_Body],
         people: Sequence[int],
-        coarse: CoarseScene,
+        coarse: CoarseScene | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows [R, 85 n] and values [R] of what stands between the n people of a group."""
         blocks, values = [], []
@@ -215,11 +230,12 @@ class SceneCoherence:
                     )
                 blocks.append(rows / self.config.contact_sigma)
                 values.append(depth / self.config.contact_sigma)
-        chosen = [bodies[i] for i in group]
-        for conflict in self._conflicts(chosen, [people[i] for i in group], coarse):
-            pull = self._order_rows(conflict, chosen, [states[i] for i in group], coarse)
-            blocks.append(pull[0])
-            values.append(pull[1])
+        if coarse is not None:
+            chosen = [bodies[i] for i in group]
+            for conflict in self._conflicts(chosen, [people[i] for i in group], coarse):
+                rows, errors = self._order_rows(conflict, chosen, [states[i] for i in group], coarse)
+                blocks.append(rows)
+                values.append(errors)
         if not blocks:
             return np.zeros((0, size)), np.zeros(0)
         return np.concatenate(blocks), np.concatenate(values)
@@ -234,14 +250,13 @@ class SceneCoherence:
         measured = coarse.depth[row, column].astype(np.float64)
         blocks, values = [], []
         for index in (conflict.drawn, conflict.seen):
-            silhouette = bodies[index].silhouette
+            silhouette = bodies[index].drawn
             place = (row - silhouette.top, column - silhouette.left)
             error = silhouette.depth[place] - measured
             chosen = (measured > 0.0) & (error < 0.0 if index == conflict.drawn else np.abs(error) > 0.0)
             ids = self._faces[silhouette.face[place][chosen], 0].astype(np.int64)
             jacobian = self._kinematics.surface(states[index], ids).jacobian[:, 2]
-            # Geman-McClure: a body half a metre away from its pixels is not mended by a push.
-            relax = 1.0 / (1.0 + np.square(error[chosen] / 0.3))
+            relax = 1.0 / (1.0 + np.square(error[chosen] / config.order_robust))
             rows = np.zeros((len(ids), PARAMETERS * len(bodies)))
             rows[:, PARAMETERS * index : PARAMETERS * (index + 1)] = relax[:, None] * jacobian
             blocks.append(rows / config.order_sigma)
@@ -263,7 +278,12 @@ class _Body:
     vertices: np.ndarray  # [V, 3]
     joints: np.ndarray  # [24, 3]
     balls: np.ndarray  # [K, 4]
-    silhouette: Silhouette
+    silhouette: Silhouette | None
+
+    @property
+    def drawn(self) -> Silhouette:
+        assert self.silhouette is not None
+        return self.silhouette
 
 
 def _visibility(found: Agreement) -> float:
