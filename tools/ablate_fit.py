@@ -1,6 +1,7 @@
 """What each term of the fit, the tracker and the coherence between people is worth, on the frozen benchmarks.
 
     .venv/bin/python tools/ablate_fit.py -o benchmarks/fit_ablation.json [--data DATA] [--part fit] [--limit 20]
+    .venv/bin/python tools/ablate_fit.py -o benchmarks/fit_ablation.json --plots docs/images    # only draws
 
 Parts, each with its own variants of the pipeline's settings (`human-recon evaluate --set` takes the same):
 
@@ -40,6 +41,7 @@ from human_recon.evaluation.environment import describe_environment  # noqa: E40
 from human_recon.evaluation.evaluate import EvaluationOptions  # noqa: E402
 from human_recon.evaluation.measuring import MeasuringConfig  # noqa: E402
 from human_recon.evaluation.records import plain  # noqa: E402
+from human_recon.evaluation.variant_figures import before_and_after, differences  # noqa: E402
 from human_recon.evaluation.variants import Variant, evaluate_variants, paired_difference  # noqa: E402
 from human_recon.ground_truth import TrueFrame  # noqa: E402
 from human_recon.io.atomic import write_bytes  # noqa: E402
@@ -65,6 +67,13 @@ FIT: dict[str, Settings] = {
     "without the network's body": {"fitter.joints": 0, "fitter.rotations": 0},
     "without joint limits": {"fitter.limits": 0},
     "without shape prior": {"fitter.shape": 0},
+    "without free space": {"scene_terms.free_space_weight": 0},
+    "without self contact": {"scene_terms.self_contact_weight": 0},
+    "without the floor": {"scene_terms.floor_weight": 0},
+    "without terms of the scene": {"fitter.extra": 0},
+    "without coherence": {"coherence.enabled": False},
+    "3 iterations": {"fitter.iterations": 3},
+    "12 iterations": {"fitter.iterations": 12},
 }
 TRACK: dict[str, Settings] = {
     "fits of single frames": {"track": False},
@@ -74,6 +83,8 @@ TRACK: dict[str, Settings] = {
 COHERENCE: dict[str, Settings] = {
     "together": {},
     "alone": {"coherence.enabled": False},
+    "alone, without terms of the scene": {"coherence.enabled": False, "fitter.extra": 0},
+    "network alone, no fit": {"fit": False},
 }
 PARTS = {"fit": FIT, "track": TRACK, "coherence": COHERENCE}
 BENCHMARKS = {"fit": ("multi",), "track": ("sequence",), "coherence": ("crowd", "multi")}
@@ -226,6 +237,27 @@ def table(part: str, content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def draw(folder: Path, content: dict[str, Any]) -> list[Path]:
+    """Figures of the fit's part: with and without it, and what each term is worth."""
+    from human_recon.evaluation.plots import figure_to_png
+
+    variants = content["variants"]
+    by_name = {entry["name"]: entry for entry in variants}
+    named = [("network alone", by_name["network alone, no fit"]), ("fitted", by_name["all terms"])]
+    files = []
+    for name, figure, size in (
+        ("fit_before_after", before_and_after(named), (15.0, 3.8)),
+        (
+            "fit_ablation",
+            differences(variants, "difference_60", ("root_mpjpe", "pve")),
+            (9.0, 0.8 + 0.36 * len(variants)),
+        ),
+    ):
+        files.append(folder / f"{name}.png")
+        write_bytes(files[-1], figure_to_png(figure, *size))
+    return files
+
+
 def write(path: Path, key: str, result: dict[str, Any]) -> None:
     """Replace one part of the file."""
     content = json.loads(path.read_text()) if path.exists() else {}
@@ -240,6 +272,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of motion capture and clothing")
     parser.add_argument("--part", choices=PARTS, action="append", help="default: all; may be repeated")
     parser.add_argument("--limit", type=int, help="the first frames of each benchmark only")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="figures of the fit, as PNG, from what OUT holds")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all variants")
     arguments = parser.parse_args()
     import yaml
@@ -249,11 +282,14 @@ def main() -> None:
         key, _, value = text.partition("=")
         base = with_settings(base, {key: yaml.safe_load(value)}, f"--set {text}")
     assets = Assets.locate(arguments.data)
-    for part in arguments.part or PARTS:
+    for part in arguments.part if arguments.part is not None else () if arguments.plots else PARTS:
         for benchmark in BENCHMARKS[part]:
             result = run_part(part, benchmark, assets, base, arguments.limit)
             write(arguments.output, f"{part} on {benchmark}", result)
             print(f"\n{part} on {benchmark}, {result['benchmark']['frames_used']} frames\n\n{table(part, result)}\n")
+    if arguments.plots is not None:
+        for file in draw(arguments.plots, json.loads(arguments.output.read_text())["fit on multi"]):
+            print(file)
 
 
 if __name__ == "__main__":

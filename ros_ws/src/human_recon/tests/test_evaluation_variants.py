@@ -6,12 +6,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from human_recon.body.model import BodyModel, default_body_model
 from human_recon.cli.settings import flat, with_settings
 from human_recon.evaluation.evaluate import EvaluationOptions, evaluate
+from human_recon.evaluation.records import plain
 from human_recon.evaluation.variants import Variant, evaluate_variants, paired_difference
 from human_recon.pipeline import PipelineConfig
 from tests.evaluation_support import FakePipeline, found, hidden, true_frame
@@ -127,3 +129,17 @@ def test_a_part_replaces_itself_in_the_file_and_the_table_has_a_line_for_each_va
         lines = tool.table(part, written["track on x"]).splitlines()
         assert lines[2].startswith("| a | ") and lines[3].startswith("| b | ") and len(lines) == 4
         assert len({line.count("|") for line in lines}) == 1
+
+
+def test_figures_show_each_variant_and_both_sides(body, tool, tmp_path):
+    frames = [true_frame(body, (1, 2), stamp_ns=t) for t in range(12)]
+    results = evaluate_variants(
+        [[frame] for frame in frames], {"a": shifted(body, frames, 0.01), "b": shifted(body, frames, 0.02)}
+    )
+    a, b = (tool._entry(name, {}, results[name], results["a"]) for name in results)
+    content = {"variants": [{**a, "name": "all terms"}, {**b, "name": "network alone, no fit"}]}
+    files = tool.draw(tmp_path, json.loads(json.dumps(plain(content))))
+    assert [file.name for file in files] == ["fit_before_after.png", "fit_ablation.png"]
+    for file in files:
+        picture = cv2.imread(str(file))
+        assert picture is not None and (picture < 128).any()
