@@ -50,7 +50,7 @@ class SceneCoherenceConfig:
     seen_tolerance: float = 0.15  # nobody's pixels nearer than this to a body show it
     order_robust: float = 0.1  # Geman-McClure scale: a body far from its pixels is not mended by a push
     iterations: int = 10
-    most_surprise: float = 100.0  # squared Mahalanobis length of somebody's move; who needs a longer one stays
+    most_surprise: float = 60.0  # squared Mahalanobis length of somebody's move; who needs a longer one stays
     longest_turn: float = 0.2  # radians, of one joint in one iteration
     longest_shift: float = 0.1
 
@@ -104,7 +104,8 @@ class SceneCoherence:
             states = [fit.state for fit in fits]
             for group in _groups(len(fits), [*collisions, *((c.seen, c.drawn) for c in conflicts)]):
                 disordered = any(conflict.seen in group for conflict in conflicts)
-                self._move(group, fits, states, bodies, people, coarse if disordered else None)
+                if not disordered or not self._move(group, fits, states, bodies, people, coarse):
+                    self._move(group, fits, states, bodies, people, None)
             for i, (fit, state) in enumerate(zip(fits, states, strict=True)):
                 if state is not fit.state:
                     bodies[i] = self._look(state, coarse)
@@ -169,10 +170,11 @@ class SceneCoherence:
         bodies: list[_Body],
         people: Sequence[int],
         coarse: CoarseScene | None,
-    ) -> None:
+    ) -> bool:
         """Gauss-Newton over the parameters of a group at once; ``states`` and ``bodies`` are replaced.
 
-        Without a scene only contact counts.
+        Without a scene only contact counts. Returns False, and everybody stays, where somebody would have to make an
+        improbable move, or where depth order cannot be had without bodies in each other.
         """
         config = self.config
         size = PARAMETERS * len(group)
@@ -201,9 +203,13 @@ class SceneCoherence:
             if turns < 1e-3 and shift < 1e-3:
                 break
         lengths = (moved * (anchor @ moved)).reshape(-1, PARAMETERS).sum(axis=1)
-        if not (lengths < config.most_surprise).all():
+        kept = bool((lengths < config.most_surprise).all())
+        if kept and coarse is not None:
+            kept = not self._collisions([bodies[i] for i in group])
+        if not kept:
             for i in group:
                 states[i], bodies[i] = fits[i].state, before[i]
+        return kept
 
     def _between(
         self,

@@ -136,15 +136,17 @@ def _level(depth, fx, fy, cx, cy, up, least_cosine, step, jump):
             seen += 1
             if u < step or v < step or u >= width - step or v >= height - step:
                 continue
-            l, r = np.float64(depth[v, u - step]), np.float64(depth[v, u + step])
-            t, b = np.float64(depth[v - step, u]), np.float64(depth[v + step, u])
+            left, right = np.float64(depth[v, u - step]), np.float64(depth[v, u + step])
+            top, bottom = np.float64(depth[v - step, u]), np.float64(depth[v + step, u])
             # A level surface far away changes much from row to row: its neighbours there lie on a hyperbola in depth.
-            if min(l, r, t, b) <= 0.0 or abs(l + r - 2.0 * z) > jump * z or abs(1.0 / t + 1.0 / b - 2.0 / z) * z > jump:
+            if min(left, right, top, bottom) <= 0.0 or abs(left + right - 2.0 * z) > jump * z:
                 continue
-            ax = (u + step - cx) / fx * r - (u - step - cx) / fx * l
-            ay, az = (v - cy) / fy * (r - l), r - l
-            bx = (u - cx) / fx * (b - t)
-            by, bz = (v + step - cy) / fy * b - (v - step - cy) / fy * t, b - t
+            if abs(1.0 / top + 1.0 / bottom - 2.0 / z) * z > jump:
+                continue
+            ax = (u + step - cx) / fx * right - (u - step - cx) / fx * left
+            ay, az = (v - cy) / fy * (right - left), right - left
+            bx = (u - cx) / fx * (bottom - top)
+            by, bz = (v + step - cy) / fy * bottom - (v - step - cy) / fy * top, bottom - top
             nx, ny, nz = by * az - bz * ay, bz * ax - bx * az, bx * ay - by * ax
             length = np.sqrt(nx * nx + ny * ny + nz * nz)
             if length <= 0.0:
