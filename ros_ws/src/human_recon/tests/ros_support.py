@@ -35,6 +35,7 @@ from human_recon.camera.frame import Frame
 from human_recon.nodes.perception import Brain, run
 from human_recon.nodes.settings import READ_ONLY, Settings, parameter_specs
 from human_recon.people import People, Person, TemplateMesh
+from human_recon.template.surface import Template
 
 WIDTH, HEIGHT = 32, 24
 FRAME_ID = "test_camera_optical_frame"
@@ -108,6 +109,20 @@ KNOWN_DEPTH, TENTATIVE_DEPTH, TEMPLATE_DEPTH = 6.5, 7.5, 8.5  # metres: who stan
 PYRAMID = np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4], [0, 2, 1], [0, 3, 2]], np.int32)
 
 
+def rest_template() -> Template:
+    return Template(
+        name="pyramid",
+        vertices=np.eye(5, 3, dtype=np.float32),
+        faces=PYRAMID.copy(),
+        betas=np.arange(10) * 0.1,
+        skin_indices=np.zeros((5, 4), np.int32),
+        skin_weights=np.eye(1, 4, dtype=np.float32).repeat(5, axis=0),
+        corners=np.zeros((5, 3), np.int32),
+        shares=np.full((5, 3), 1 / 3, np.float32),
+        confidence=np.linspace(0, 1, 5, dtype=np.float32),
+    )
+
+
 class FakePipeline:
     """One person per whole metre at which there is depth, with that id; 100 more after each reset.
 
@@ -133,6 +148,10 @@ class FakePipeline:
         whose = self.there if person == 0 else self.there & {person}
         self.locked = self.locked | whose if lock else self.locked - whose
         return bool(whose)
+
+    def template(self, person: int) -> Template | None:
+        self._called()
+        return rest_template() if person % 100 == int(TEMPLATE_DEPTH) else None
 
     def reset(self) -> None:
         self.resets += 1
@@ -315,6 +334,7 @@ class Domain:
             "ROS_DOMAIN_ID": str(self.id),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "PYTHONUNBUFFERED": "1",
+            "ROS_PYTHON_CHECK_FIELDS": "1",  # as ROS 2 up to Jazzy always does
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
         }
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

@@ -43,6 +43,13 @@ class TestDepth:
         depth = decode_depth(2, 2, encoding, order == ">", len(row) + 3, data)
         np.testing.assert_allclose(depth, [[2.5, 0], [2.5, 0]])
 
+    def test_the_padding_of_the_last_row_may_be_missing_whatever_its_size(self) -> None:
+        """Rows of four gigabytes, of which only the first pixels of the only one are there."""
+        data = np.array([1000, 2000], "<u2").tobytes()
+        assert decode_depth(1, 2, "16UC1", False, 4_000_000_000, data).tolist() == [[1.0, 2.0]]
+        padded = data + b"xx" + data
+        assert decode_depth(2, 2, "16UC1", False, 6, padded).tolist() == [[1.0, 2.0], [1.0, 2.0]]
+
     def test_every_kind_of_buffer(self) -> None:
         data = struct.pack("<2H", 1000, 2000)
         for buffer in (data, bytearray(data), memoryview(data), array("B", data), np.frombuffer(data, np.uint8)):

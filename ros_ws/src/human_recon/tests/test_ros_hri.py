@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ros_support import TinyBody
+from ros_support import KNOWN_DEPTH, TENTATIVE_DEPTH, Camera, Domain, TinyBody, depth_message, set_parameters
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import BodyModel
@@ -26,6 +27,7 @@ from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.nodes.topics import HRI
 from human_recon.people import People, Person
 
+REAL = importlib.util.find_spec("hri_msgs") is not None
 CAMERA = CameraIntrinsics(640, 480, 500.0, 500.0, 319.5, 239.5)
 
 
@@ -238,3 +240,40 @@ def test_any_body_model_will_do(hri: ModuleType, body: BodyModel) -> None:
     publisher.publish(people_of(standing(body, 3)))
     (skeleton,) = graph.topics["/humans/bodies/p3/skeleton2d"].messages
     assert skeleton.skeleton[0].c == 0.0 and skeleton.skeleton[1].c == 0.75
+
+
+@pytest.mark.ros
+@pytest.mark.skipif(not REAL, reason="hri_msgs is not installed (it has no wheel)")
+def test_the_node_publishes_with_the_real_messages() -> None:
+    from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D, Skeleton2D
+    from human_recon_msgs.msg import PersonArray
+    from tf2_msgs.msg import TFMessage
+
+    domain = Domain()
+    people = domain.listen("/perception/people", PersonArray)
+    tracked = domain.listen("/humans/bodies/tracked", IdsList)
+    transforms = domain.listen("/tf", TFMessage, 100)
+    camera = Camera(domain)
+    with domain.fake_node() as node:
+        camera.wait_for_node()
+        rois, skeletons = [], []
+        for second in range(1, 400):
+            camera.send(depth_message(second * 1_000_000_000, 2.5, KNOWN_DEPTH, TENTATIVE_DEPTH))
+            domain.wait(lambda second=second: len(people) == second)
+            if tracked and not domain.listened & {"/humans/bodies/p2/roi"}:
+                rois = domain.listen("/humans/bodies/p2/roi", NormalizedRegionOfInterest2D)
+                skeletons = domain.listen("/humans/bodies/p6/skeleton2d", Skeleton2D)
+            if rois and skeletons:
+                break
+        assert rois and skeletons and list(tracked[-1].ids) == ["p2", "p6"]
+        assert (rois[0].xmin, rois[0].ymax) == pytest.approx((1 / 32, 6 / 24))
+        names = {entry.child_frame_id for entry in transforms[-1].transforms}
+        assert {"body_2", "body_7", "body_p2", "head_p6"} <= names and "body_p7" not in names
+        assert set_parameters(domain, publish_hri=False) == [""]
+        count = len(transforms)
+        camera.send(depth_message(500 * 1_000_000_000, 2.5))
+        domain.wait(lambda: len(transforms) > count)
+        assert {entry.child_frame_id.split("/")[0] for entry in transforms[-1].transforms} == {"body_2"}
+        assert node.stop() == 0
+    assert "Traceback" not in node.output, node.output
+    domain.close()

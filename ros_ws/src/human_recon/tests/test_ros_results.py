@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ros_support import TinyBody, fake_person, known_person
+from ros_support import PYRAMID, TinyBody, fake_person, known_person, rest_template
 
 from human_recon.body.model import BodyModel
 from human_recon.camera.frame import Frame
@@ -34,7 +34,8 @@ from human_recon.nodes.templates import TemplateMaker
 from human_recon.people import People, Person, TemplateMesh
 
 STAMP = 1_234_567_890_123_456_789  # nanoseconds
-TINY = BodyInfo.of(TinyBody())  # type: ignore[arg-type]
+BODY = TinyBody()
+TINY = BodyInfo.of(BODY)  # type: ignore[arg-type]
 
 
 def people_of(*people: Person, templates: tuple[TemplateMesh, ...] = (), floor: Plane | None = None) -> People:
@@ -176,17 +177,23 @@ def test_a_new_array_at_an_old_ones_place_is_not_mistaken_for_it() -> None:
 def test_people_are_saved_with_meshes_and_templates(tmp_path: Path) -> None:
     faces = np.array([[0, 1, 2], [2, 3, 4]], np.int32)
     people = people_of(fake_person(1, 2.0), fake_person(2, 3.0), templates=(mesh(2, faces),))
-    files = save_people(people, 0, tmp_path / "new" / "folder", "tiny", TINY.faces)
+    files = save_people(people, 0, tmp_path / "new" / "folder", BODY, {1: rest_template()})
     folder = tmp_path / "new" / "folder" / str(STAMP)
-    assert files == [folder / name for name in ("people.json", "person_1.ply", "person_2.ply", "template_2.ply")]
+    assert files == [folder / name for name in (
+        "people.json", "person_1.ply", "template_1.npz", "person_2.ply", "template_2.ply",
+    )]  # fmt: skip
     assert sorted(folder.iterdir()) == sorted(files) and list(folder.parent.iterdir()) == [folder]
     content = read_people_json(files[0])
     assert content.body_model == "tiny" and [person.id for person in content.frames[0].people] == [1, 2]
     np.testing.assert_allclose(content.frames[0].people[1].state.trans, [0.1, 0.2, 3.0])
-    np.testing.assert_allclose(read_ply(files[2]).points, people.people[1].vertices)
-    np.testing.assert_allclose(read_ply(files[3]).points, np.full((5, 3), 2.0))
+    np.testing.assert_allclose(read_ply(files[3]).points, people.people[1].vertices)
+    np.testing.assert_allclose(read_ply(files[4]).points, np.full((5, 3), 2.0))
 
-    one = save_people(people, 2, tmp_path / "new" / "folder", "tiny", TINY.faces)
+    with np.load(files[2], allow_pickle=False) as stored:
+        np.testing.assert_array_equal(stored["faces"], PYRAMID)
+        assert stored["body"] == ["tiny"]
+
+    one = save_people(people, 2, tmp_path / "new" / "folder", BODY, {})
     assert one[0].parent.name == f"{STAMP}_2", "nothing is overwritten"
     assert [file.name for file in one] == ["people.json", "person_2.ply", "template_2.ply"]
     assert [person.id for person in read_people_json(one[0]).frames[0].people] == [2]
@@ -194,9 +201,9 @@ def test_people_are_saved_with_meshes_and_templates(tmp_path: Path) -> None:
 
 def test_who_is_not_there_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(NobodyThere, match=r"nobody has the id 7 \(there now: 1, 2\)"):
-        save_people(people_of(fake_person(1, 2.0), fake_person(2, 3.0)), 7, tmp_path, "tiny", TINY.faces)
+        save_people(people_of(fake_person(1, 2.0), fake_person(2, 3.0)), 7, tmp_path, BODY, {})
     with pytest.raises(NobodyThere, match="nobody is there"):
-        save_people(people_of(), 0, tmp_path / "folder", "tiny", TINY.faces)
+        save_people(people_of(), 0, tmp_path / "folder", BODY, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -206,7 +213,7 @@ def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(saving, "write_mesh", full)  # after people.json
     with pytest.raises(OSError, match="No space left"):
-        save_people(people_of(fake_person(1, 2.0)), 0, tmp_path, "tiny", TINY.faces)
+        save_people(people_of(fake_person(1, 2.0)), 0, tmp_path, BODY, {})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -109,12 +109,12 @@ def test_people_are_saved_by_the_node(shared: SharedNode, tmp_path: Path) -> Non
     answer = save(domain, 0, tmp_path / "new")
     assert answer.success, answer.message
     assert [Path(file).name for file in answer.files] == [
-        "people.json", "person_2.ply", "person_8.ply", "template_8.ply",
+        "people.json", "person_2.ply", "person_8.ply", "template_8.ply", "template_8.npz",
     ]  # fmt: skip
     assert all(Path(file).is_file() and Path(file).is_absolute() for file in answer.files)
     assert [person.id for person in read_people_json(answer.files[0]).frames[0].people] == [2, 8]
     one = save(domain, 8, tmp_path / "new")
-    assert one.success and len(one.files) == 3
+    assert one.success and len(one.files) == 4
     nobody = save(domain, 5, tmp_path / "new")
     assert not nobody.success and "nobody has the id 5" in nobody.message and list(nobody.files) == []
     (tmp_path / "file").write_text("in the way")
@@ -138,7 +138,7 @@ def test_the_executor_answers_while_a_frame_is_worked_on(domain: Domain) -> None
     """A call that has to wait for the pipeline holds up nobody else."""
     people = domain.listen("/perception/people", PersonArray)
     camera = Camera(domain)
-    with domain.fake_node(environment={"FAKE_SECONDS": "8"}) as node:
+    with domain.fake_node(environment={"FAKE_SECONDS": "5"}) as node:
         camera.wait_for_node()
         camera.send(depth_message(SECOND, 2.5))
         node.wait_for_line("fake pipeline: busy")

@@ -86,9 +86,8 @@ def _rows(height: int, width: int, pixel_bytes: int, step: int, data: Buffer, wh
         )
     if step == row:
         return flat[: row * height].reshape(height, row)
-    if flat.size < step * height:  # the last row may come without its padding
-        flat = np.concatenate([flat, np.zeros(step * height - flat.size, np.uint8)])
-    return np.ascontiguousarray(flat[: step * height].reshape(height, step)[:, :row])
+    # Not a reshape: the last row may come without its padding, which garbage says to be gigabytes.
+    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(flat, (height, row), (step, 1), writeable=False))
 
 
 def decode_compressed_depth(message_format: str, data: Buffer) -> np.ndarray:

@@ -29,10 +29,10 @@ def camera_intrinsics(info: Any, rectified: bool) -> CameraIntrinsics:
         return CameraIntrinsics.from_camera_info(
             info.width,
             info.height,
-            list(info.k),
-            list(info.d),
+            np.asarray(info.k).tolist(),  # Python's own numbers: they are quoted in what is wrong with them
+            np.asarray(info.d).tolist(),
             info.distortion_model,
-            p=list(info.p),
+            p=np.asarray(info.p).tolist(),
             rectified=rectified,
             binning=(info.binning_x, info.binning_y),
             roi=(info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height),

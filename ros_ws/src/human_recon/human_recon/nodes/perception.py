@@ -65,7 +65,7 @@ _STOP_PATIENCE = 2.0  # seconds to wait at shutdown for the frame being worked o
 class Brain:
     """The pipeline and what the node has to know of its body model."""
 
-    pipeline: Any  # human_recon.pipeline.Pipeline, or anything with its process, reset, lock_shape and engines
+    pipeline: Any  # human_recon.pipeline.Pipeline, or anything with what is called of it here
     body: BodyModel
 
 
@@ -76,6 +76,7 @@ def load_brain(settings: Settings) -> Brain:
     from human_recon.body.model import default_body_model, load_body_model
     from human_recon.inference.choice import EngineChoice
     from human_recon.pipeline import Pipeline, PipelineConfig
+    from human_recon.template.tracker import TemplateConfig
 
     body = load_body_model(settings.body_model) if settings.body_model else default_body_model()
     config = PipelineConfig(
@@ -84,17 +85,9 @@ def load_brain(settings: Settings) -> Brain:
         fit=settings.fit,
         track=settings.track,
         max_people=settings.max_people,
-        **_template_config(settings),
+        template=TemplateConfig(settings.template, settings.template_file),  # type: ignore[arg-type]
     )
     return Brain(Pipeline(config, body), body)
-
-
-def _template_config(settings: Settings) -> dict[str, Any]:
-    if settings.template == "none" and not settings.template_file:
-        return {}
-    from human_recon.template.tracker import TemplateConfig
-
-    return {"template": TemplateConfig(settings.template, settings.template_file)}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -144,7 +137,7 @@ class PerceptionNode(LifecycleNode):
         self._failures_logged: set[str] = set()
         self._pipeline_lock = threading.Lock()
         self._output_lock = threading.Lock()  # held where one message must not come after another thread's farewell
-        self._newest: tuple[results.BodyInfo, People] | None = None
+        self._newest: tuple[Brain, People] | None = None
         self._templates = TemplateMaker()
         self._hri: hri.HriPublisher | None = None
         self._tf_stamp: int | None = None
@@ -405,13 +398,15 @@ class PerceptionNode(LifecycleNode):
         if self._saves_waiting >= _MOST_SAVES:
             response.success, response.message = False, f"{_MOST_SAVES} are being saved already: ask again later"
             return response
-        body, people = newest
+        brain, people = newest
+        ids = [person.id for person in people.people]
         self._saves_waiting += 1
         try:
+            known = await self._done(self._worker.call(lambda: {id_: brain.pipeline.template(id_) for id_ in ids}))
+            templates = {id_: template for id_, template in known.items() if template is not None}
+            directory = Path(request.directory or ".")
             files = await self._done(
-                self._writer.submit(
-                    save_people, people, request.id, Path(request.directory or "."), body.name, body.faces
-                )
+                self._writer.submit(save_people, people, request.id, directory, brain.body, templates)
             )
         except OSError as error:
             place = error.filename or request.directory or "."
@@ -493,7 +488,7 @@ class PerceptionNode(LifecycleNode):
         with self._output_lock:
             if not self._is_current(job.generation):
                 return
-            self._newest = (body, people)
+            self._newest = (brain, people)
             self._publish_results(people, body, settings)
         if any(self._is_wanted(key) for key in _PICTURES):
             self._painter.submit(_Picture(job.generation, people, brain, body, markers))

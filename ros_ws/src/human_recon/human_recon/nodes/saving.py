@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from human_recon.io.atomic import atomic_directory
 from human_recon.io.mesh_export import write_mesh
 from human_recon.io.people_json import write_people_json
+from human_recon.io.template_file import write_template
 from human_recon.people import People
 from human_recon.visualization.palette import person_color
+
+if TYPE_CHECKING:
+    from human_recon.body.model import BodyModel
+    from human_recon.template.surface import Template
 
 
 class NobodyThere(ValueError):
@@ -20,12 +26,7 @@ class NobodyThere(ValueError):
 
 
 def save_people(
-    people: People,
-    person_id: int,
-    directory: Path,
-    body_model: str,
-    faces: np.ndarray,
-    save_template: Callable[[int, Path], bool] | None = None,
+    people: People, person_id: int, directory: Path, body: BodyModel, templates: Mapping[int, Template]
 ) -> list[Path]:
     """Write people.json and a mesh for each person, and their templates.
 
@@ -34,9 +35,8 @@ def save_people(
         person_id: Person.id, or 0 for everybody.
         directory: made when missing. The files go into a new folder in it, ``<stamp in ns>`` or, when that is there
             already, ``<stamp in ns>_2``, ...; it appears complete or not at all.
-        body_model: name of the body model.
-        faces: [F, 3] of the body model.
-        save_template: writes a person's template in the rest pose to a path; False when the person has none.
+        body: whose bodies they are.
+        templates: Person.id -> what is known of the person's own surface in the rest pose, of those who have one.
 
     Returns:
         The files written, absolute: people.json, person_<id>.ply and, where there is a template, the surface as it is
@@ -55,18 +55,19 @@ def save_people(
     target = _free(directory, str(people.frame.stamp_ns))
     with atomic_directory(target) as folder:
         folder.mkdir()
-        write_people_json(folder / names[0], [replace(people, people=chosen)], body_model)
-        templates = {mesh.id: mesh for mesh in people.templates}
+        write_people_json(folder / names[0], [replace(people, people=chosen)], body.name)
+        surfaces = {mesh.id: mesh for mesh in people.templates}
         for person in chosen:
             color = np.array(person_color(person.id), np.uint8)
             names.append(f"person_{person.id}.ply")
-            write_mesh(folder / names[-1], person.vertices, faces, color)
-            mesh = templates.get(person.id)
+            write_mesh(folder / names[-1], person.vertices, body.faces, color)
+            mesh = surfaces.get(person.id)
             if mesh is not None:
                 names.append(f"template_{person.id}.ply")
                 write_mesh(folder / names[-1], mesh.vertices, mesh.faces, color)
-            if save_template is not None and save_template(person.id, folder / f"template_{person.id}.npz"):
+            if person.id in templates:
                 names.append(f"template_{person.id}.npz")
+                write_template(folder / names[-1], templates[person.id], body)
     return [target / name for name in names]
 
 

@@ -107,7 +107,7 @@ SERVICES = {
         "~/save_person",
         "human_recon_msgs/SavePerson",
         "",
-        "write a person's parameters (people.json), mesh and template (PLY); id 0: everybody's",
+        "write a person's parameters (people.json), mesh (PLY) and template (PLY, npz); id 0: everybody's",
     ),
 }
 
