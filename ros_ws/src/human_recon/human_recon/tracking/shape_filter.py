@@ -11,10 +11,17 @@ import numpy as np
 class ShapeConfig:
     """How shapes are averaged and when they are believed."""
 
-    correlation: float = 0.4  # seconds for which the errors of fits stay the same: frames are no independent witnesses
+    correlation: float = 0.3  # seconds for which the errors of fits stay the same: frames are no independent witnesses
     prior: float = 1.0  # standard deviation of the betas before anything is seen
-    lock_sigma: float = 0.012  # metres of stature: a shape known this well is held fixed
-    lock_after: float = 2.0  # seconds of measurements before which it is not
+    lock_sigma: float = 0.008  # metres of stature: a shape known this well is held fixed
+    lock_after: float = 3.0  # seconds of measurements before which it is not
+
+    def __post_init__(self) -> None:
+        if min(self.correlation, self.prior, self.lock_sigma, self.lock_after) <= 0:
+            raise ValueError("every setting of the shape must be above 0")
+
+
+_FRAME = 1.0 / 30.0  # seconds that the first frame, before which there is none, counts as
 
 
 class ShapeFilter:
@@ -30,6 +37,7 @@ class ShapeFilter:
         self.seconds = 0.0  # of measurements
         self.locked = False
         self._may_lock = True
+        self._first = True
 
     @property
     def information(self) -> np.ndarray:
@@ -52,14 +60,22 @@ class ShapeFilter:
             information: [10, 10] inverse covariance. Directions with none or less are left out.
             vector: [10] the information times the betas.
         """
-        worth = 1.0 if self.seconds == 0.0 else min(seconds / self.config.correlation, 1.0)
-        self.seconds += seconds
-        if self.locked:
+        worth = min(max(seconds, _FRAME if self._first else 0.0) / self.config.correlation, 1.0)
+        if self.locked or not (np.isfinite(information).all() and np.isfinite(vector).all()):
             return
+        self.seconds += seconds
         strength, directions = np.linalg.eigh(0.5 * (information + information.T))
         usable = strength > 0.0
-        self._information = self._information + worth * (directions * np.where(usable, strength, 0.0)) @ directions.T
-        self._vector = self._vector + worth * directions @ (usable * (directions.T @ vector))
-        self.betas = np.linalg.solve(self._information, self._vector)
+        frame = (directions * np.where(usable, strength, 0.0)) @ directions.T
+        wanted = directions @ (usable * (directions.T @ vector))
+        self._information = self._information + worth * frame
+        self._vector = self._vector + worth * wanted
+        if self._first:
+            # One frame counts little against those to come, but until then there is nothing better.
+            self._first = False
+            self.betas = np.linalg.solve(np.eye(10) / self.config.prior**2 + frame, wanted)
+            self._vector = self._information @ self.betas
+        else:
+            self.betas = np.linalg.solve(self._information, self._vector)
         if self._may_lock and self.seconds >= self.config.lock_after and self.stature_sigma <= self.config.lock_sigma:
             self.locked = True

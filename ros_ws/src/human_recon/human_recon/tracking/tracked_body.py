@@ -8,12 +8,14 @@ from human_recon.body.measure import stature
 from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
 from human_recon.fitting.body_fit import BodyFit, Expectation
-from human_recon.fitting.kinematics import BETAS, BodyKinematics
+from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS, BodyKinematics
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
-from human_recon.tracking.motion_filter import DOF, PELVIS, MotionConfig, MotionFilter, PoseMeasurement, solved
+from human_recon.tracking.motion_filter import DOF, PELVIS, MotionConfig, MotionFilter, solved
 from human_recon.tracking.shape_filter import ShapeConfig, ShapeFilter
 
 _POSE = np.r_[0:72, 82:85]  # of a fit's parameters: rotations and translation
+
+_MOST_STEP = 0.3  # radians and metres by which another shape may move a pose
 
 
 class BodyGeometry:
@@ -34,14 +36,16 @@ class BodyGeometry:
 class TrackedBody:
     """Mutable; one caller at a time."""
 
-    def __init__(self, geometry: BodyGeometry, motion: MotionConfig, shape: ShapeConfig, fit: BodyFit) -> None:
+    def __init__(
+        self, geometry: BodyGeometry, motion: MotionConfig, shape: ShapeConfig, trust: float, fit: BodyFit
+    ) -> None:
+        """``trust``: the weight that a frame has in a fit over the information that the fit states, as a ratio."""
         self._geometry = geometry
+        self._trust = trust
         self.shape = ShapeFilter(shape, geometry.stature_slope)
-        self._update_shape(fit, None, 0.0)
-        self.motion = MotionFilter(motion, self._measurement(fit, None))
-        self._fit = fit  # the last one
-        self._variance = self.motion.variance.copy()  # at the time of that fit
-        self._changed()
+        self._update_shape(fit, fit.information, None, 0.0)
+        self.motion = MotionFilter(motion, *self._pose(fit, fit.information))
+        self._fitted(fit)
 
     @property
     def state(self) -> BodyState:
@@ -95,13 +99,12 @@ class TrackedBody:
 
     def expectation(self) -> Expectation:
         """What a fit should expect now."""
-        # The filter compares itself with what is new in each frame of a fit's error, the fit with the whole of it.
-        scale = 1.0 / self.motion.config.jitter
         variance = self.motion.variance
+        told = self.motion.config.told
         return Expectation(
             state=self.state,
-            pose_sigma=scale * np.sqrt(variance[:72].reshape(24, 3).mean(axis=1)),
-            root_sigma=scale * float(np.sqrt(variance[PELVIS].mean())),
+            pose_sigma=told * np.sqrt(variance[:72].reshape(24, 3).mean(axis=1)),
+            root_sigma=told * float(np.sqrt(variance[PELVIS].mean())),
             betas_information=self.shape.information.copy(),
             shape_locked=self.shape.locked,
         )
@@ -113,44 +116,52 @@ class TrackedBody:
 
     def update(self, fit: BodyFit, expected: Expectation | None, seconds: float) -> None:
         """Take in a fit that was given an expectation, ``seconds`` after the last one."""
-        self._update_shape(fit, expected, seconds)
-        self.motion.update(self._measurement(fit, expected))
-        self._fit = fit
-        self._variance = self.motion.variance.copy()
+        information = fit.information - told_information(self._geometry, expected)
+        self._update_shape(fit, information, expected, seconds)
+        self.motion.update(*self._pose(fit, information))
+        self._fitted(fit)
+
+    def _fitted(self, fit: BodyFit) -> None:
+        self._fit = fit  # the last one
+        self._variance = self.motion.variance  # at the time of that fit
         self._changed()
 
-    def _update_shape(self, fit: BodyFit, expected: Expectation | None, seconds: float) -> None:
+    def _update_shape(
+        self, fit: BodyFit, information: np.ndarray, expected: Expectation | None, seconds: float
+    ) -> None:
         """Tell the shape filter what the frame itself says of the betas: the fit's word without what it was told."""
-        if expected is not None and expected.shape_locked:
+        if self.shape.locked or (expected is not None and expected.shape_locked):
             return
-        pose = np.ix_(_POSE, _POSE)
-        coupling = fit.information[_POSE, BETAS]
-        own = fit.information[BETAS, BETAS] - coupling.T @ solved(fit.information[pose], coupling)
+        coupling = information[_POSE, BETAS]
+        try:
+            explained = coupling.T @ solved(fit.information[np.ix_(_POSE, _POSE)], coupling)
+        except np.linalg.LinAlgError:
+            return
+        own = information[BETAS, BETAS] - explained
         vector = own @ fit.state.betas
         if expected is not None:
-            own = own - expected.betas_information
-            vector = vector - expected.betas_information @ expected.state.betas
+            # The fitted betas lie between the frame's and those told, and in the fit the frame has more weight.
+            vector = vector + expected.betas_information @ (fit.state.betas - expected.state.betas) / self._trust
         self.shape.update(own, vector, seconds)
 
-    def _measurement(self, fit: BodyFit, expected: Expectation | None) -> PoseMeasurement:
-        """The pose of a fit, were its shape the track's."""
-        information = fit.information[np.ix_(_POSE, _POSE)]
-        pelvis_slope = self._geometry.pelvis_slope
-        # The filter has the pelvis where the fit has the translation, and trans = pelvis - rest pelvis of the betas.
-        coupling = fit.information[_POSE, BETAS] - information[:, PELVIS] @ pelvis_slope
-        push = -coupling @ (self.shape.betas - fit.state.betas)
-        if expected is not None:
-            told = np.repeat(1.0 / np.square(expected.pose_sigma), 3)
-            told = np.concatenate([told, np.full(3, 1.0 / expected.root_sigma**2)])
-        else:
-            told = np.zeros(DOF)
-        return PoseMeasurement(
-            pelvis=fit.state.trans + self._geometry.rest_pelvis(fit.state.betas),
-            rotations=rotvec_to_matrix(fit.state.pose),
-            information=information,
-            push=push,
-            told=told,
-        )
+    def _pose(self, fit: BodyFit, information: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The pose of a fit, had it the track's shape, and the weight [75, 75] that the frame had in it."""
+        change = self.shape.betas - fit.state.betas
+        pelvis = fit.state.trans + self._geometry.rest_pelvis(fit.state.betas)
+        rotations = rotvec_to_matrix(fit.state.pose)
+        if np.abs(change).max() > 1e-9:
+            # The filter has the pelvis where the fit has the translation: trans = pelvis - rest pelvis of the betas.
+            whole = fit.information[np.ix_(_POSE, _POSE)]
+            coupling = fit.information[_POSE, BETAS] - whole[:, PELVIS] @ self._geometry.pelvis_slope
+            try:
+                step = -solved(whole, coupling @ change)
+            except np.linalg.LinAlgError:
+                step = np.zeros(DOF)
+            size = np.abs(step).max()
+            step *= min(1.0, _MOST_STEP / max(size, 1e-12))
+            pelvis = pelvis + step[PELVIS]
+            rotations = rotations @ rotvec_to_matrix(step[:72].reshape(24, 3))
+        return pelvis, rotations, self._trust * information[np.ix_(_POSE, _POSE)]
 
     def _changed(self) -> None:
         self._cached: tuple[np.ndarray, np.ndarray] | None = None
@@ -162,3 +173,16 @@ class TrackedBody:
             linear = self._geometry.kinematics.joints(self.state)
             self._cached = linear.points, linear.jacobian[:, :, _POSE]
         return self._cached
+
+
+def told_information(geometry: BodyGeometry, expected: Expectation | None) -> np.ndarray:
+    """[85, 85] of a fit's information, what an expectation added: it draws the pelvis, not the translation."""
+    result = np.zeros((PARAMETERS, PARAMETERS))
+    if expected is None:
+        return result
+    diagonal = np.einsum("ii->i", result)
+    diagonal[ROTATIONS] = np.repeat(1.0 / np.square(expected.pose_sigma), 3)
+    place = np.concatenate([geometry.pelvis_slope, np.eye(3)], axis=1)  # [3, 13] by betas and translation
+    result[72:, 72:] = place.T @ place / expected.root_sigma**2
+    result[BETAS, BETAS] += expected.betas_information
+    return result

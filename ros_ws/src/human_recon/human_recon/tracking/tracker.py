@@ -44,6 +44,8 @@ class TrackerConfig:
     motion: MotionConfig = field(default_factory=MotionConfig)
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     life: LifeConfig = field(default_factory=LifeConfig)
+    # The weight of a frame in a fit over the information that the fit states: square of CovarianceConfig.inflation.
+    trust: float = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,7 @@ class Tracker:
             self._now_ns, self._step = stamp_ns, seconds
 
     def _somebody_new(self, stamp_ns: int, one: Measured) -> _Known:
-        body = TrackedBody(self._geometry, self.config.motion, self.config.shape, one.fit)
+        body = TrackedBody(self._geometry, self.config.motion, self.config.shape, self.config.trust, one.fit)
         known = _Known(self._next_id, body, stamp_ns, stamp_ns, 1, one.confidence, False)
         self._known[known.id] = known
         self._next_id += 1
