@@ -27,11 +27,13 @@ from human_recon.fitting.kinematics import PARAMETERS, BodyKinematics
 from human_recon.fitting.priors import load_pose_mixture
 from human_recon.fitting.scene_coherence import SceneCoherence, SceneCoherenceConfig
 from human_recon.fitting.scene_terms import SceneTerms, SceneTermsConfig
+from human_recon.geometry.plane import Plane
 from human_recon.inference.choice import EngineChoice, open_engine
 from human_recon.people import People, Person
 from human_recon.perception.body_net import NO_PART
 from human_recon.perception.clock import Clock
 from human_recon.perception.codebook import Codebook
+from human_recon.perception.floor import FloorFinderConfig, find_floor
 from human_recon.perception.geometric import GeometricDetector, GeometricDetectorConfig
 from human_recon.perception.hypothesis import BodyGuess, Found, PersonHypothesis
 from human_recon.perception.learned import LearnedConfig, LearnedPerception
@@ -53,6 +55,7 @@ class PipelineConfig:
     learned: LearnedConfig = field(default_factory=LearnedConfig)
     fit: bool = True  # register the body to the depth; without, learned perception's own bodies are the result
     fitter: BodyFitConfig = field(default_factory=BodyFitConfig)  # of learned perception's people
+    floor: FloorFinderConfig = field(default_factory=FloorFinderConfig)
     scene_terms: SceneTermsConfig = field(default_factory=SceneTermsConfig)  # what the fit agrees with beside
     coherence: SceneCoherenceConfig = field(default_factory=SceneCoherenceConfig)  # of everybody with each other
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
@@ -102,6 +105,7 @@ class Pipeline:
 
     def reset(self) -> None:
         """Forget who was there, for example when time jumps back."""
+        self._eye.reset()
         self._tracker.reset()
         self._templates.reset()
 
@@ -113,8 +117,12 @@ class Pipeline:
         """Hold the betas of one person (0: of everybody) fixed, or let them adapt; False when nobody has this id."""
         return self._tracker.lock_shape(person, lock)
 
-    def process(self, frame: Frame) -> People:
-        """Reconstruct everybody in one frame, which is undistorted first if need be.
+    def process(self, frame: Frame, *, pixels: bool = True) -> People:
+        """Reconstruct everybody in one frame.
+
+        Args:
+            frame: is undistorted first if need be.
+            pixels: also say which place on the body each pixel shows.
 
         Raises:
             ValueError: if the depth is not finite. An empty scene is no error.
@@ -126,7 +134,7 @@ class Pipeline:
         if not self.config.track:
             self._tracker.reset()
 
-        found = self._eye.find(frame, self._tracker.places(frame.stamp_ns))
+        found = self._eye.find(frame, self._tracker.places(frame.stamp_ns), pixels)
         hypotheses = found.hypotheses[: self.config.max_people]
         clock.lap("detect")
         expected = self._tracker.expect(frame.stamp_ns, hypotheses)
@@ -205,8 +213,18 @@ class _Eye(Protocol):
     @property
     def engines(self) -> tuple[str, ...]: ...
 
-    def find(self, frame: Frame, places: np.ndarray) -> Found:
-        """Who may be there; ``places`` [T, 6] metres, pelvis and chest of people who are expected."""
+    def find(self, frame: Frame, places: np.ndarray, pixels: bool) -> Found:
+        """Who may be there.
+
+        Args:
+            frame: undistorted.
+            places: [T, 6] metres, pelvis and chest of people who are expected.
+            pixels: say which place on the body each pixel shows.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Another recording begins."""
         ...
 
     def fit(
@@ -229,7 +247,9 @@ class _GeometricEye:
         self._detector = GeometricDetector(config.detector)
         self._fitter = IcpFitter(BodyKinematics(body), load_pose_mixture(), config.icp)
 
-    def find(self, frame: Frame, places: np.ndarray) -> Found:
+    def reset(self) -> None: ...
+
+    def find(self, frame: Frame, places: np.ndarray, pixels: bool) -> Found:
         if not (frame.depth > 0).any():
             return Found((), None)
         return self._detector.detect(frame)
@@ -266,8 +286,13 @@ class _LearnedEye:
         codebook = Codebook.load(model_path("body_net/codebook.npz"))
         self._perception = LearnedPerception(people, bodies, codebook, body, config.learned)
         self._register = _Register(config, body, pool) if config.fit else None
+        self._floor: Plane | None = None  # of the frame before, where the next one's is looked for first
+        self._floor_config = config.floor
 
-    def find(self, frame: Frame, places: np.ndarray) -> Found:
+    def reset(self) -> None:
+        self._floor = None
+
+    def find(self, frame: Frame, places: np.ndarray, pixels: bool) -> Found:
         seen = self._perception.detect(frame, places)
         hypotheses = tuple(
             PersonHypothesis(
@@ -275,7 +300,13 @@ class _LearnedEye:
             )
             for p in seen.people
         )
-        return Found(hypotheses, None, seen.parts, seen.vertices, timings=seen.timings)
+        clock = Clock()
+        parts, vertices = (seen.parts, seen.vertices) if pixels else (None, None)
+        clock.lap("places")
+        if self._register is not None:
+            self._floor = find_floor(frame, self._floor_config, self._floor)
+            clock.lap("floor")
+        return Found(hypotheses, None, parts, vertices, self._floor, seen.timings | clock.timings)
 
     def fit(
         self,
