@@ -62,12 +62,13 @@ _MAX_BETA = 4.0
 class BodyFitConfig:
     """Settings of the fit; metres and radians. A weight of 0 switches its term off."""
 
-    iterations: int = 6
+    iterations: int = 4
     samples: int = 1200  # places on the body that a measured point can be matched with
     close: float = 0.05  # evidence nearer to the surface than this is explained
     measurements: float = 150.0  # independent ones that all points together count as
 
     correspondence: float = 1.0
+    correspondence_thinning: int = 2  # of so many cells one corresponds, if enough are left: neighbours err alike
     correspondence_sigma: tuple[float, float] = (0.025, 0.30)  # a + b (1 - similarity)^2: how far off a place is
     correspondence_scale: tuple[float, float] = (8.0, 3.0)  # Geman-McClure, in sigma, at first and at last
     surface: float = 1.0
@@ -89,7 +90,7 @@ class BodyFitConfig:
     extra: float = 1.0  # the caller's terms
     extra_from: float = 0.3  # of the way; before, bodies may pass through what they must not be in
 
-    damping: float = 1.0
+    damping: float = 5.0
     max_turn: float = 0.5  # of one joint in one iteration
     max_shift: float = 0.3
     thickness: Mapping[str, float] = field(default_factory=lambda: dict(_THICKNESS))
@@ -230,12 +231,15 @@ class _Work:
         first, growth = config.correspondence_sigma
         place_sigma = first + growth * np.square(1.0 - similarity)
         surface_sigma = config.surface_sigma + config.surface_growth * points[:, 2] ** 2
-        self.points = points
+        thinning = config.correspondence_thinning if len(points) >= 2.0 * config.measurements else 1
+        correspondence = np.zeros(len(points))
+        correspondence[::thinning] = (thinning * share * config.correspondence * likelihood / place_sigma**2)[::thinning]
+        self.similarity = float(similarity.mean()) if len(points) else 0.0
         self.evidence = (
             points,
             normals,
             vertices,
-            share * config.correspondence * likelihood / place_sigma**2,
+            correspondence,
             share * config.surface * likelihood / surface_sigma**2,
             points.astype(np.float32),
             normals.astype(np.float32),
@@ -342,7 +346,14 @@ class _Work:
         fitter, config = self.fitter, self.fitter.config
         state = now.state
         information, joints, joint_covariance, root_covariance = body_covariances(
-            fitter.kinematics, state, now.rotations[0], system.matrix, system.told, self.held, config.covariance
+            fitter.kinematics,
+            state,
+            now.rotations[0],
+            system.matrix,
+            system.told,
+            self.held,
+            self.similarity,
+            config.covariance,
         )
         near = np.abs(self.distances) < config.close  # NaN: matched with nothing
         return BodyFit(

@@ -2,8 +2,10 @@
 
 The inverse of the normal matrix is the covariance of the parameters if every term knows its own errors and errors are
 independent. They are not: a coat is off everywhere at once, and the network's joints and rotations come from one look.
-So the measured part of the normal matrix counts less than it says, and some error remains in every joint however much
-was measured. Both numbers come from frames of the simulation (`CovarianceConfig`).
+So the measured part of the normal matrix counts less than it says, all the less the less the network recognises of the
+body: where descriptors resemble nothing, fronts are taken for backs. The numbers come from frames of the simulation
+(`CovarianceConfig`); `tools/calibrate_fit.py` says how well they hold. Errors have heavier tails than a Gaussian's:
+where the sigmas are right for two thirds of the coordinates, some per cent are beyond three.
 """
 
 from __future__ import annotations
@@ -21,9 +23,14 @@ from human_recon.fitting.kinematics import BETAS, PARAMETERS, BodyKinematics
 class CovarianceConfig:
     """How far the normal matrix is to be believed."""
 
-    inflation: float = 2.0  # of the measured part's standard deviations
-    root: float = 0.012  # metres, of the pelvis however well it is measured
-    along: float = 0.05  # further error of a joint, metres per metre of its way from the pelvis along the bones
+    inflation: float = 1.65  # of the measured part's standard deviations, where the body is recognised well,
+    doubt: float = 2.3  # growing by exp(doubt * d) where the mean similarity of the evidence is d below
+    recognised: float = 0.75  # this one
+    floor: float = 0.01  # metres per axis, of every joint however well it is measured
+
+    def inflation_at(self, similarity: float) -> float:
+        """Factor of the measured part's standard deviations at a mean similarity of the evidence."""
+        return self.inflation * float(np.exp(self.doubt * np.clip(self.recognised - similarity, 0.0, 1.0)))
 
 
 def body_covariances(
@@ -33,6 +40,7 @@ def body_covariances(
     measured: np.ndarray,
     told: np.ndarray,
     held: bool,
+    similarity: float,
     config: CovarianceConfig,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What is known of a body.
@@ -44,13 +52,14 @@ def body_covariances(
         measured: [85, 85] normal matrix of what was measured in this frame.
         told: [85, 85] of what was known before; it is believed as it is.
         held: the betas are known.
+        similarity: mean of the evidence.
         config: the corrections.
 
     Returns:
         information [85, 85], the normal matrix after the first correction; joints [24, 3]; their covariance
         [24, 3, 3]; the covariance [6, 6] of the pelvis' place and of its turn in the camera frame.
     """
-    information = measured / config.inflation**2 + told
+    information = measured / config.inflation_at(similarity) ** 2 + told
     certain = information + 1e-6 * np.eye(PARAMETERS)
     if held:
         certain[BETAS, BETAS] += 1e9 * np.eye(10)
@@ -62,16 +71,10 @@ def body_covariances(
     linear = kinematics.joints(state)
     slope = linear.jacobian  # [24, 3, 85]
     joint_covariance = np.einsum("jap,jpb->jab", slope @ covariance, np.swapaxes(slope, 1, 2))
-    rest = kinematics.model.j_template
-    reach = np.zeros(24)
-    for j in range(1, 24):
-        parent = kinematics.model.parents[j]
-        reach[j] = reach[parent] + np.linalg.norm(rest[j] - rest[parent])
-    floor = config.root**2 + np.square(config.along * reach)
-    joint_covariance += floor[:, None, None] * np.eye(3)
+    joint_covariance += config.floor**2 * np.eye(3)
     rows = np.zeros((6, PARAMETERS))
     rows[:3] = slope[0]
     rows[3:, :3] = world_pelvis
     root_covariance = rows @ covariance @ rows.T
-    root_covariance[:3, :3] += config.root**2 * np.eye(3)
+    root_covariance[:3, :3] += config.floor**2 * np.eye(3)
     return information, linear.points, joint_covariance, root_covariance
