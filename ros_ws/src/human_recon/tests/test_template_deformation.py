@@ -40,7 +40,9 @@ def energy(
     gap = moved - pull.points
     total += 0.5 * float((pull.plane * (gap * pull.normals).sum(1) ** 2 + pull.point * (gap**2).sum(1)).sum())
     for i, j in graph.edges:
-        stretch = motion.rotations[i] @ (nodes[j] - nodes[i]) + nodes[i] + motion.shifts[i] - nodes[j] - motion.shifts[j]
+        stretch = (
+            motion.rotations[i] @ (nodes[j] - nodes[i]) + nodes[i] + motion.shifts[i] - nodes[j] - motion.shifts[j]
+        )
         total += 0.5 * stiffness.edge * float(stretch @ stretch)
     total += 0.5 * stiffness.shift * float((motion.shifts**2).sum())
     total += 0.5 * stiffness.turn * float(((motion.rotations - np.eye(3)) ** 2).sum())
@@ -91,9 +93,7 @@ def dense(blocks_matrix: np.ndarray, first: np.ndarray, second: np.ndarray, coun
 def test_gradient_is_the_slope_of_the_energy(graph: DeformationGraph, seed: int) -> None:
     motion, nodes, vertices, pull, stiffness = example(graph, seed)
     blocks = block_structure(graph, graph.indices)
-    _, gradient = linear_system(
-        motion, nodes, vertices, graph.indices, graph.weights, graph, blocks, pull, stiffness
-    )
+    _, gradient = linear_system(motion, nodes, vertices, graph.indices, graph.weights, graph, blocks, pull, stiffness)
     rng = np.random.default_rng(seed)
     for _ in range(20):
         direction = rng.normal(size=gradient.shape)

@@ -24,6 +24,7 @@ COMMANDS = {
     "bench": "measure how long the pipeline takes; write a JSON file",
     "demo": "render a small scene, run the perception node on it and show what it found",
     "engine": "say what the networks can run on here; build, measure and check those engines",
+    "rig": "turn a mesh of a person into a template that follows them from frame to frame",
     "play": "publish a bag's topics where `ros2 bag` is not installed",
 }
 
