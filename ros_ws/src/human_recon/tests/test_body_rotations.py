@@ -24,6 +24,24 @@ def test_matrix_of_a_rotation_vector_is_scipys(vector, scale):
 
 
 @settings(deadline=None)  # the first call compiles
+@given(vectors, scales)
+def test_single_rotation_vector_of_a_matrix_is_scipys(vector, scale):
+    matrix = Rotation.from_rotvec(scale * vector).as_matrix()
+    single = np.empty(3)
+    rotations.matrix_to_rotvec_single(matrix, single)
+    assert np.linalg.norm(single) <= np.pi + 1e-12
+    # Turns by pi have two vectors: compare what they turn to.
+    assert np.abs(Rotation.from_rotvec(single).as_matrix() - matrix).max() < 1e-9
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_single_rotation_vector_of_half_a_turn(axis):
+    single = np.empty(3)
+    rotations.matrix_to_rotvec_single(np.diag(2.0 * np.eye(3)[axis] - 1.0), single)
+    np.testing.assert_allclose(np.abs(single), np.pi * np.eye(3)[axis], atol=1e-9)
+
+
+@settings(deadline=None)  # the first call compiles
 @given(vectors)
 def test_rotation_vector_of_a_matrix_gives_the_matrix_back(vector):
     matrix = Rotation.from_rotvec(vector).as_matrix()

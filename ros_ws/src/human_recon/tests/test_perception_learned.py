@@ -13,18 +13,29 @@ import pytest
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import BodyModel
+from human_recon.body.skeleton import PARENTS
 from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
-from human_recon.perception.body_net import BodyReading, joints_of, matrices_from_6d, read_body_net
+from human_recon.geometry.rotations import rotvec_to_matrix
+from human_recon.perception.body_net import (
+    BodyReading,
+    _answers,
+    _at_cells,
+    body_states,
+    joints_of,
+    matrices_from_6d,
+    read_body_net,
+)
 from human_recon.perception.codebook import Codebook
 from human_recon.perception.confidence import PERSON_FEATURES, VOTE_FEATURES, DetectorConfidence, LogisticModel
 from human_recon.perception.crops import SIZE, CropCamera, crop_lookup, crop_points
 from human_recon.perception.duplicates import DuplicateConfig, Group, merged, overlap
 from human_recon.perception.estimate import Perceived
+from human_recon.perception.evidence import evidence_of, surface_reference
 from human_recon.perception.learned import LearnedConfig, LearnedPerception
 from human_recon.perception.people_input import CoarseView
 from human_recon.perception.prompts import Proposal
-from human_recon.perception.upsampling import UpsamplingConfig, upsample, upsample_reference
+from human_recon.perception.upsampling import UpsamplingConfig, extents, mask_of, upsample, upsample_reference
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.rendering import FIRST_THING
 from human_recon.simulation.staging import SceneConfig
@@ -300,6 +311,93 @@ def test_upsampling_equals_reference(rng: np.random.Generator) -> None:
     # Single pixels may lie on a border to within rounding.
     for name in ("owner", "parts", "vertices", "similarity"):
         assert (getattr(fast, name) != getattr(slow, name)).mean() < 2e-4, name
+
+
+def test_what_pixels_show_is_worked_out_when_asked_and_follows_the_owners(rng: np.random.Generator) -> None:
+    frame, reading = reading_of(rng)
+    whole = upsample(frame, reading, [[1], [0]], UpsamplingConfig())
+    expected = whole.parts.copy()
+    claims = upsample(frame, reading, [[1], [0]], UpsamplingConfig())
+    assert "places" not in vars(claims)
+    gone = claims.owner == 1
+    claims.owner[gone] = -1
+    np.testing.assert_array_equal(claims.parts, np.where(gone, 255, expected))
+    assert (claims.vertices[gone] == -1).all() and (claims.similarity[gone] == 0).all()
+
+
+def test_extents_and_masks(rng: np.random.Generator) -> None:
+    frame, reading = reading_of(rng)
+    claims = upsample(frame, reading, [[1], [0]], UpsamplingConfig())
+    squares, box = extents(frame.depth, claims.owner, claims.window, 3)
+    for person in range(2):
+        mask = claims.owner == person
+        rows, columns = np.nonzero(mask)
+        assert box[person].tolist() == [rows.min(), rows.max() + 1, columns.min(), columns.max() + 1]
+        assert squares[person] == pytest.approx(np.square(frame.depth[mask].astype(np.float64)).sum())
+        np.testing.assert_array_equal(mask_of(claims.owner, person, box[person]), mask)
+    assert squares[2] == 0 and (box[2] == 0).all() and not mask_of(claims.owner, 2, box[2]).any()
+
+
+def test_evidence_equals_reference(rng: np.random.Generator) -> None:
+    _, reading = reading_of(rng)
+    for proposal in range(2):
+        evidence = evidence_of(reading, proposal)
+        own = (reading.mask[proposal] >= 0.5) & (reading.vertex[proposal] >= 0)
+        points, normals = surface_reference(reading, proposal, own)
+        assert len(points) > 100 and (np.abs(normals).sum(1) > 0).mean() > 0.3
+        np.testing.assert_allclose(evidence.points, points, atol=1e-12)
+        np.testing.assert_allclose(evidence.normals, normals, atol=1e-9)
+        np.testing.assert_array_equal(evidence.vertices, reading.vertex[proposal][own])
+    nobody = replace(reading, mask=np.zeros_like(reading.mask))
+    assert len(evidence_of(nobody, 0).points) == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 100])
+def test_codebook_lookup_equals_reference(rng: np.random.Generator, count: int) -> None:
+    codes = rng.normal(size=(200, 16)).astype(np.float32)
+    book = Codebook(np.arange(200, dtype=np.int32) * 3, codes / np.linalg.norm(codes, axis=1, keepdims=True))
+    descriptors = rng.normal(size=(count, 16)).astype(np.float32) * 5.0
+    descriptors[:1] = 0.0  # of no direction
+    vertices, cosine = book.nearest(descriptors)
+    expected = book.nearest_reference(descriptors)
+    np.testing.assert_array_equal(vertices, expected[0])
+    np.testing.assert_allclose(cosine, expected[1], atol=1e-6)
+
+
+def test_answers_at_cells_equal_numpys(rng: np.random.Generator) -> None:
+    images = rng.normal(size=(2, 5, 128, 128)).astype(np.float32)
+    images[:, 3] = rng.random((2, 128, 128)) < 0.7
+    logits = rng.normal(0.0, 3.0, (2, 64, 64)).astype(np.float32)
+    scores = rng.normal(size=(2, 24, 64, 64)).astype(np.float32)
+    descriptor = rng.normal(size=(2, 16, 64, 64)).astype(np.float32)
+    mask, points, valid, prompt, cells = _at_cells(images, logits)
+    part, descriptors = _answers(cells, scores, descriptor)
+    np.testing.assert_array_equal(valid, images[:, 3, ::2, ::2] > 0)
+    np.testing.assert_allclose(mask, np.where(valid, 1.0 / (1.0 + np.exp(-logits)), 0.0), atol=1e-6)
+    np.testing.assert_array_equal(points, images[:, :3, ::2, ::2])
+    np.testing.assert_array_equal(prompt, images[:, 4, ::2, ::2])
+    n, i, j = np.nonzero(mask > 0.2)
+    np.testing.assert_array_equal(cells, np.flatnonzero(mask > 0.2))
+    np.testing.assert_array_equal(part, np.where(mask > 0.2, scores.argmax(1), 255))
+    np.testing.assert_array_equal(descriptors, descriptor[n, :, i, j])
+
+
+def test_bodies_are_turned_as_by_matrices(rng: np.random.Generator, body: BodyModel) -> None:
+    crops = tuple(CropCamera.towards(np.array(centre)) for centre in ((-0.8, 0.1, 2.6), (0.5, -0.2, 2.9)))
+    outputs = {
+        "rotations": rng.normal(size=(2, 24, 6)).astype(np.float32),
+        "betas": rng.normal(size=(2, 10)).astype(np.float32),
+        "root": rng.normal(size=(2, 3)).astype(np.float32),
+    }
+    for n, state in enumerate(body_states(outputs, crops, body)):
+        turned = matrices_from_6d(outputs["rotations"][n])
+        world = np.empty((24, 3, 3))
+        for k, parent in enumerate(PARENTS):
+            local = rotvec_to_matrix(state.pose[k])
+            world[k] = local if parent < 0 else world[parent] @ local
+        np.testing.assert_allclose(crops[n].rotation @ world, turned, atol=1e-9)
+        pelvis = crops[n].to_crop(joints_of(body, state)[0])
+        np.testing.assert_allclose(pelvis, outputs["root"][n], atol=1e-6)
 
 
 def test_masks_end_where_surfaces_end() -> None:

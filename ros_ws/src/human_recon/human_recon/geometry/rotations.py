@@ -107,3 +107,35 @@ def rotvec_to_matrix_single(x: float, y: float, z: float, out: np.ndarray) -> No
     out[2, 0] = b * x * z - a * y
     out[2, 1] = b * y * z + a * x
     out[2, 2] = 1.0 - b * (x * x + y * y)
+
+
+@numba.njit(cache=True, nogil=True)
+def matrix_to_rotvec_single(matrix: np.ndarray, out: np.ndarray) -> None:
+    """Write the axis-angle (length <= pi) of the rotation ``matrix`` [3, 3] into ``out`` [3]; for numba kernels.
+
+    Through the quaternion whose largest element is computed first: Shepperd, "Quaternion from rotation matrix", Journal
+    of Guidance and Control 1978. The matrix must be orthonormal.
+    """
+    trace = matrix[0, 0] + matrix[1, 1] + matrix[2, 2]
+    largest, choice = trace, 3
+    for k in range(3):
+        if matrix[k, k] > largest:
+            largest, choice = matrix[k, k], k
+    if choice == 3:
+        w = 1.0 + trace
+        x, y, z = matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]
+    elif choice == 0:
+        w, x = matrix[2, 1] - matrix[1, 2], 1.0 - trace + 2.0 * matrix[0, 0]
+        y, z = matrix[1, 0] + matrix[0, 1], matrix[2, 0] + matrix[0, 2]
+    elif choice == 1:
+        w, y = matrix[0, 2] - matrix[2, 0], 1.0 - trace + 2.0 * matrix[1, 1]
+        x, z = matrix[1, 0] + matrix[0, 1], matrix[2, 1] + matrix[1, 2]
+    else:
+        w, z = matrix[1, 0] - matrix[0, 1], 1.0 - trace + 2.0 * matrix[2, 2]
+        x, y = matrix[2, 0] + matrix[0, 2], matrix[2, 1] + matrix[1, 2]
+    length = math.sqrt(x * x + y * y + z * z)
+    if w < 0.0:
+        w, x, y, z = -w, -x, -y, -z
+    # sin(angle / 2) and cos(angle / 2) are length and w over one factor.
+    scale = 2.0 / w if length < 1e-8 * w else 2.0 * math.atan2(length, w) / length
+    out[0], out[1], out[2] = scale * x, scale * y, scale * z

@@ -16,7 +16,7 @@ from human_recon.body.skeleton import JOINT_COUNT, PARENTS
 from human_recon.body.state import BodyState
 from human_recon.camera.frame import Frame
 from human_recon.camera.intrinsics import CameraIntrinsics
-from human_recon.geometry.rotations import matrix_to_rotvec
+from human_recon.geometry.rotations import matrix_to_rotvec_single
 from human_recon.inference.engine import Engine
 from human_recon.perception.codebook import Codebook
 from human_recon.perception.crops import SIZE, CropCamera, crop_lookup, crop_points
@@ -209,20 +209,48 @@ def body_states(
     """
     if not crops:
         return ()
-    turned = matrices_from_6d(outputs["rotations"])  # [N, 24, 3, 3]
     back = np.stack([crop.rotation.T for crop in crops])
-    parents = np.array(PARENTS[1:])
-    local = np.concatenate(
-        [back[:, None] @ turned[:, :1], np.swapaxes(turned[:, parents], -1, -2) @ turned[:, 1:]], axis=1
-    )
-    poses = matrix_to_rotvec(local)
+    poses = _poses(np.asarray(outputs["rotations"], np.float64), back, np.array(PARENTS))
+    betas = np.clip(outputs["betas"].astype(np.float64), -_MAX_BETA, _MAX_BETA)
     states = []
     for n, crop in enumerate(crops):
-        betas = np.clip(outputs["betas"][n].astype(np.float64), -_MAX_BETA, _MAX_BETA)
-        pelvis = model.j_template[0] + model.j_shapedirs[0] @ betas
+        pelvis = model.j_template[0] + model.j_shapedirs[0] @ betas[n]
         trans = crop.to_camera(outputs["root"][n].astype(np.float64)) - pelvis
-        states.append(BodyState(betas, poses[n], trans))
+        states.append(BodyState(betas[n], poses[n], trans))
     return tuple(states)
+
+
+@numba.njit(cache=True, nogil=True)
+def _poses(columns, back, parents):
+    """Axis-angles [N, 24, 3] against the parent joints, the first against the camera.
+
+    For ``columns`` [N, 24, 6], as in :func:`matrices_from_6d`, of rotations against the crop frame, and the crops'
+    rotations ``back`` [N, 3, 3] to the camera.
+    """
+    count, joints = columns.shape[:2]
+    result = np.empty((count, joints, 3))
+    turned = np.empty((joints, 3, 3))
+    local = np.empty((3, 3))
+    for n in range(count):
+        for k in range(joints):
+            a, b = columns[n, k, :3], columns[n, k, 3:]
+            first = a / max(math.sqrt((a * a).sum()), 1e-9)
+            second = b - (first * b).sum() * first
+            second /= max(math.sqrt((second * second).sum()), 1e-9)
+            for i in range(3):
+                turned[k, i, 0], turned[k, i, 1] = first[i], second[i]
+            turned[k, 0, 2] = first[1] * second[2] - first[2] * second[1]
+            turned[k, 1, 2] = first[2] * second[0] - first[0] * second[2]
+            turned[k, 2, 2] = first[0] * second[1] - first[1] * second[0]
+        for k in range(joints):
+            for i in range(3):
+                for j in range(3):
+                    local[i, j] = 0.0
+                    for c in range(3):
+                        before = back[n, i, c] if parents[k] < 0 else turned[parents[k], c, i]
+                        local[i, j] += before * turned[k, c, j]
+            matrix_to_rotvec_single(local, result[n, k])
+    return result
 
 
 def matrices_from_6d(columns: np.ndarray) -> np.ndarray:

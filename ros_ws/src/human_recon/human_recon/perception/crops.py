@@ -95,7 +95,8 @@ def crop_points(
     """What was measured in the window: [4, size, size] float32, channels X, Y, Z in the crop frame (metres) and valid.
 
     Each point lies on the ray of the image pixel it came from, not of the crop pixel: resampling moves no point. Points
-    more than ``window`` / 2 before or ``window`` behind the centre, and missing readings, are 0 in all channels. Written to ``out`` if given.
+    more than ``window`` / 2 before or ``window`` behind the centre, and missing readings, are 0 in all channels.
+    Written to ``out`` if given.
     """
     points = np.empty((4, camera.size, camera.size), np.float32) if out is None else out
     _crop_points(

@@ -126,10 +126,10 @@ class LearnedPerception:
         self, frame: Frame, reading: BodyReading, confidence: np.ndarray, kept: list[Group], claims: Claims
     ) -> tuple[PersonEstimate, ...]:
         """Those of the kept whom enough pixels are left to; the pixels of the others become nobody's."""
-        area, box = extents(frame.depth, claims.owner, len(kept))
+        area, box = extents(frame.depth, claims.owner, claims.window, len(kept))
         area /= frame.intrinsics.fx * frame.intrinsics.fy
         new = np.full(len(kept) + 1, -1, np.int16)  # index of each of the kept among the people; the last is nobody
-        people = []
+        people: list[PersonEstimate] = []
         for person, n in enumerate(group.leader for group in kept):
             if area[person] < self.config.least_area:
                 continue

@@ -58,6 +58,7 @@ class Claims:
 
     owner: np.ndarray  # [H, W] int16, index of the person, -1 = nobody
     likelihood: np.ndarray  # [H, W] float32, the owner's probability, 0 of nobody
+    window: tuple[int, int, int, int]  # first row, last + 1, first column, last + 1 of all that is somebody's
     locate: Callable[[], Places]  # may say more than the owners have: pixels of those who were given up since
 
     @cached_property
@@ -90,7 +91,7 @@ def upsample(frame: Frame, reading: BodyReading, owners: Sequence[Sequence[int]]
     """
     owner, likelihood = _unclaimed(frame)
     nothing = Places(np.empty((0, 0), np.uint8), np.empty((0, 0), np.int16), np.empty((0, 0), np.float32))
-    _claim_all(frame, reading, owners, config, owner, likelihood, nothing, False)
+    window = _claim_all(frame, reading, owners, config, owner, likelihood, nothing, False)
 
     def locate() -> Places:
         shape = frame.depth.shape
@@ -98,7 +99,7 @@ def upsample(frame: Frame, reading: BodyReading, owners: Sequence[Sequence[int]]
         _claim_all(frame, reading, owners, config, *_unclaimed(frame), places, True)
         return places
 
-    return Claims(owner, likelihood, locate)
+    return Claims(owner, likelihood, window, locate)
 
 
 def _unclaimed(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
@@ -115,12 +116,13 @@ def _claim_all(
     likelihood: np.ndarray,
     places: Places,
     locating: bool,
-) -> None:
-    """Fill ``owner`` and ``likelihood``, and ``places`` as well when ``locating``."""
+) -> tuple[int, int, int, int]:
+    """Fill ``owner`` and ``likelihood``, and ``places`` as well when ``locating``; the window that was looked at."""
     camera = frame.intrinsics
+    windows = []
     for person, n in ((person, n) for person, indices in enumerate(owners) for n in indices):
         crop = reading.crops[n]
-        _claim(
+        window = _claim(
             frame.depth,
             (camera.fx, camera.fy, camera.cx, camera.cy),
             crop.rotation,
@@ -142,10 +144,15 @@ def _claim_all(
             places.vertices,
             places.similarity,
         )
+        windows.append(window)
+    if not windows:
+        return 0, 0, 0, 0
+    top, bottom, left, right = zip(*windows, strict=True)
+    return min(top), max(bottom), min(left), max(right)
 
 
 def mask_of(owner: np.ndarray, person: int, box: np.ndarray) -> np.ndarray:
-    """[H, W] bool: the person's pixels, all of which are in ``box`` = first row, last + 1, first column, last + 1."""
+    """[H, W] bool: the pixels of one ``person``, all of which are in ``box``, as `Claims.window`."""
     mask = np.zeros(owner.shape, bool)
     top, bottom, left, right = box
     np.equal(owner[top:bottom, left:right], person, out=mask[top:bottom, left:right])
@@ -153,12 +160,13 @@ def mask_of(owner: np.ndarray, person: int, box: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def extents(depth, owner, count):
-    """Of ``count`` people the sum of squared depths [count] and the box [count, 4], as in :func:`mask_of`; 0 without
-    any pixel."""
+def extents(depth, owner, window, count):
+    """Of ``count`` people the sum of squared depths [count] and the box [count, 4], as `Claims.window`; 0 without any
+    pixel."""
     squares, box = np.zeros(count), np.zeros((count, 4), np.int64)
-    for v in range(owner.shape[0]):
-        for u in range(owner.shape[1]):
+    top, bottom, left, right = window
+    for v in range(top, bottom):
+        for u in range(left, right):
             k = owner[v, u]
             if k < 0:
                 continue
@@ -274,6 +282,7 @@ def _claim(
     top, bottom, left, right = _image_window(active, rotation, crop, camera, depth.shape[0], depth.shape[1])
     low, high = _depth_range(active, valid, cell_ahead)
     sums = _sums(active)
+    nearest, farthest = low.min(), high.max()
     cells = mask.shape[0]
     # Two rings of cells without a reading around the others, so that no pixel needs to ask where the border is.
     z = np.full((cells + 4, cells + 4), np.float32(_NOWHERE), np.float32)
@@ -292,6 +301,7 @@ def _claim(
                 inside[i, j] = part[i - 2, j - 1] == same and part[i - 1, j - 2] == same and part[i - 1, j - 1] == same
     inverse = np.float32(1.0 / surface)
     reach = np.float32(_FAR_OFF * surface)
+    nearest, farthest = nearest - reach, farthest + reach
     least_alike, little = np.float32(_LEAST_ALIKE), np.float32(_LITTLE)
     half = np.float32(1.0 / STRIDE)
     across, down, ahead_step = rotation[0, 0] / fx, rotation[1, 0] / fx, rotation[2, 0] / fx
@@ -331,10 +341,9 @@ def _claim(
                 ay = rotation[1, 1] * ray_y + rotation[1, 2] - down * cx
                 az = rotation[2, 1] * ray_y + rotation[2, 2] - ahead_step * cx
                 for u in range(block_u, end_u):
-                    if depth[v, u] <= 0.0:
-                        continue
                     ahead = az + ahead_step * u
-                    if ahead < 1e-6:
+                    at = np.float32(depth[v, u] * ahead - distance)  # in the crop frame
+                    if depth[v, u] <= 0.0 or at < nearest or at > farthest or ahead < 1e-6:
                         continue
                     scale = focal / ahead
                     x = (scale * (ax + across * u) + middle) * half
@@ -342,7 +351,6 @@ def _claim(
                     if not (-1.0 <= x < cells and -1.0 <= y < cells):
                         continue
                     j, i = int(x + 1.0), int(y + 1.0)  # of the upper left cell, in the enlarged arrays one less
-                    at = np.float32(depth[v, u] * ahead - distance)  # in the crop frame
                     if at < low[i, j] - reach or at > high[i, j] + reach:
                         continue
                     s, t = np.float32(x + 1.0 - j), np.float32(y + 1.0 - i)
@@ -377,6 +385,8 @@ def _claim(
                         c *= m[i + 1, j]
                         d *= m[i + 1, j + 1]
                         probability = (a + b + c + d) / total
+                        if probability <= least or probability <= likelihood[v, u]:
+                            continue
                         row, column = (i, j) if a >= b else (i, j + 1)
                         below, beside = (i + 1, j) if c >= d else (i + 1, j + 1)
                         if max(c, d) > max(a, b):
@@ -409,6 +419,7 @@ def _claim(
                         parts[v, u] = chosen
                         vertices[v, u] = vertex[row, column]
                         similarities[v, u] = similarity[row, column]
+    return top, bottom, left, right
 
 
 @numba.njit(cache=True, nogil=True)
@@ -494,11 +505,10 @@ def upsample_reference(
             if probability > max(config.least_likely, likelihood[v, u]) and reading.vertex[n][cell] >= 0:
                 owner[v, u], likelihood[v, u] = person, probability
                 known = {c: w for c, w in weight.items() if reading.part[n][c] != NO_PART}
-                blended = sum(
-                    (w * reading.mask[n][c] * reading.part_scores[n][(slice(None), *c)] for c, w in known.items()), np.zeros(24)
-                )
+                scores = np.moveaxis(reading.part_scores[n], 0, -1)
+                blended = sum((w * reading.mask[n][c] * scores[c] for c, w in known.items()), np.zeros(24))
                 candidates = [int(reading.part[n][c]) for c in known]
                 parts[v, u] = max(candidates, key=lambda p: blended[p], default=reading.part[n][cell])
                 vertices[v, u] = reading.vertex[n][cell]
                 similarity[v, u] = reading.similarity[n][cell]
-    return Claims(owner, likelihood, lambda: Places(parts, vertices, similarity))
+    return Claims(owner, likelihood, (0, shape[0], 0, shape[1]), lambda: Places(parts, vertices, similarity))
