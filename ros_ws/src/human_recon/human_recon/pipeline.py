@@ -137,7 +137,7 @@ class Pipeline:
         found = self._eye.find(frame, self._tracker.places(frame.stamp_ns), pixels)
         hypotheses = found.hypotheses[: self.config.max_people]
         clock.lap("detect")
-        expected = self._tracker.expect(frame.stamp_ns, hypotheses)
+        expected = self._tracker.expect(frame.stamp_ns, hypotheses, frame)
         clock.lap("associate")
         fits = self._eye.fit(frame, found, hypotheses, [e.expectation if e else None for e in expected], clock)
         measurements = [

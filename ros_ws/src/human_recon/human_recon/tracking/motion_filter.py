@@ -45,7 +45,7 @@ class MotionConfig:
     pelvis_persistence: float = 2.0  # seconds
     # The prediction's standard deviations as the fit is told them, over the filter's own. Below 1 fits follow the past
     # more and the frame less: their errors change from frame to frame by more than their weights in the fit say.
-    told: float = 1.0
+    told: float = 0.7
     outlier: float = 4.0  # standard deviations of a degree of freedom beyond which a step says nothing about velocity
 
     def __post_init__(self) -> None:

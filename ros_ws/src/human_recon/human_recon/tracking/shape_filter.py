@@ -38,6 +38,7 @@ class ShapeFilter:
         self.locked = False
         self._may_lock = True
         self._first = True
+        self.frame = (np.zeros((10, 10)), np.zeros(10))  # the last frame's word: information, and information x betas
 
     @property
     def information(self) -> np.ndarray:
@@ -68,6 +69,7 @@ class ShapeFilter:
         usable = strength > 0.0
         frame = (directions * np.where(usable, strength, 0.0)) @ directions.T
         wanted = directions @ (usable * (directions.T @ vector))
+        self.frame = frame, wanted
         self._information = self._information + worth * frame
         self._vector = self._vector + worth * wanted
         if self._first:

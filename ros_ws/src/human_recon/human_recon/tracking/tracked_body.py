@@ -24,9 +24,13 @@ class BodyGeometry:
     def __init__(self, model: BodyModel) -> None:
         self.model = model
         self.kinematics = BodyKinematics(model)
-        base = stature(model, np.zeros(10))
+        self._stature = stature(model, np.zeros(10))
         self.pelvis_slope = np.asarray(model.j_shapedirs[0], np.float64)  # [3, 10] metres per unit of each beta
-        self.stature_slope = np.array([stature(model, row) - base for row in np.eye(10)])
+        self.stature_slope = np.array([stature(model, row) - self._stature for row in np.eye(10)])
+
+    def stature(self, betas: np.ndarray) -> float:
+        """Metres, to first order."""
+        return self._stature + float(self.stature_slope @ betas)
 
     def rest_pelvis(self, betas: np.ndarray) -> np.ndarray:
         """[3] metres, the pelvis of a body with translation 0."""
@@ -120,6 +124,11 @@ class TrackedBody:
         self._update_shape(fit, information, expected, seconds)
         self.motion.update(*self._pose(fit, information))
         self._fitted(fit)
+
+    def restart(self, other: TrackedBody) -> None:
+        """Be where ``other`` is, who turned out to be the same person."""
+        self.motion = other.motion
+        self._fitted(other._fit)
 
     def _fitted(self, fit: BodyFit) -> None:
         self._fit = fit  # the last one

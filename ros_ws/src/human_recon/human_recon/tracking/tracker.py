@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from human_recon.body.measure import stature
 from human_recon.body.model import BodyModel
 from human_recon.body.skeleton import joint_index
 from human_recon.camera.frame import Frame
 from human_recon.fitting.body_fit import BodyFit, Expectation
 from human_recon.people import Life
 from human_recon.perception.hypothesis import PersonHypothesis
-from human_recon.tracking.association import Appearance, AssociationConfig, associate
+from human_recon.tracking.association import Appearance, AssociationConfig, assign, associate
 from human_recon.tracking.motion_filter import MotionConfig
+from human_recon.tracking.presence import Presence, presence
+from human_recon.tracking.recognition import RecognitionConfig, likelihood_ratio
 from human_recon.tracking.shape_filter import ShapeConfig
 from human_recon.tracking.track import Track
 from human_recon.tracking.tracked_body import BodyGeometry, TrackedBody
 
 _HEAD, _PELVIS, _CHEST = joint_index("head"), joint_index("pelvis"), joint_index("spine3")
+_TRUNK = [joint_index(name) for name in ("pelvis", "spine1", "spine2", "spine3", "neck")]
 _HEAD_SIGMA = 0.12  # metres per axis, between the top of somebody's points and the head's joint
 
 
@@ -31,8 +33,13 @@ class LifeConfig:
     confirm_after: float = 0.1  # since first seen
     confirm_sightings: int = 2  # at least
     tentative_patience: float = 0.1  # without a measurement, before somebody not yet believed is dropped
-    patience: float = 0.6  # without a measurement, during which somebody believed is predicted
-    confidence_fade: float = 0.5  # time constant with which confidence falls without measurements
+    # Without a measurement, before somebody believed is given up: as long as something hides them, while they should be
+    # seen and are not, and once they have left the image or their place is seen to be empty.
+    hidden_patience: float = 2.5
+    patience: float = 0.6
+    absent_patience: float = 0.15
+    confidence_fade: float = 1.0  # time constant with which confidence falls without measurements
+    same_place: float = 0.15  # metres between the trunks of two bodies, below which they are one person
     backwards: float = 0.5  # a stamp this much older than the last one is another recording
 
 
@@ -43,6 +50,7 @@ class TrackerConfig:
     association: AssociationConfig = field(default_factory=AssociationConfig)
     motion: MotionConfig = field(default_factory=MotionConfig)
     shape: ShapeConfig = field(default_factory=ShapeConfig)
+    recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
     life: LifeConfig = field(default_factory=LifeConfig)
     # The weight of a frame in a fit over the information that the fit states: square of CovarianceConfig.inflation.
     trust: float = 4.0
@@ -76,16 +84,19 @@ class _Known:
     sightings: int
     confidence: float
     confirmed: bool
+    doubt: float = 0.0  # share of the patience that is used up
+    presence: Presence = "unknown"  # why there is no measurement, if there is none
     expectation: Expectation | None = None  # of the frame at hand, if a hypothesis is believed to be this person
 
 
 class Tracker:
-    """The only state that the pipeline keeps between frames."""
+    """The only state that the pipeline keeps between frames. One caller at a time."""
 
     def __init__(self, model: BodyModel, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
         self._geometry = BodyGeometry(model)
         self._known: dict[int, _Known] = {}
+        self._gone: dict[int, _Known] = {}  # given up, but remembered
         self._next_id = 1
         self._now_ns: int | None = None
         self._step = 0.0  # seconds from the frame before to this one
@@ -93,6 +104,7 @@ class Tracker:
     def reset(self) -> None:
         """Forget everybody; ids are not reused."""
         self._known.clear()
+        self._gone.clear()
         self._now_ns = None
 
     def lock_shape(self, person: int, lock: bool) -> bool:
@@ -111,7 +123,13 @@ class Tracker:
     def expect(
         self, stamp_ns: int, hypotheses: Sequence[PersonHypothesis], frame: Frame | None = None
     ) -> list[Expected | None]:
-        """Predict everybody to a time and say which of them each hypothesis is; None: somebody new."""
+        """Predict everybody to a time and say which of them each hypothesis is; None: somebody new.
+
+        Args:
+            stamp_ns: the time of the frame.
+            hypotheses: who perception believes is there.
+            frame: the frame; with it, people who are hidden are kept for longer than people who should be seen.
+        """
         self._advance(stamp_ns)
         known = list(self._known.values())
         for one in known:
@@ -131,23 +149,38 @@ class Tracker:
                 expectation = left[i].body.expectation()
                 left[i].expectation = expectation
                 result[chosen[j]] = Expected(left[i].id, expectation)
+        for one in known:
+            if one.expectation is None:
+                body = one.body
+                one.presence = "unknown" if frame is None else presence(frame, body.joints, body.joint_sigma)
         return result
 
     def update(self, stamp_ns: int, measured: Sequence[Measured]) -> tuple[Track, ...]:
-        """Take in what was measured at a time; everybody who is known, in order of id."""
+        """Take in what was measured at a time; everybody who is known, in order of id.
+
+        Measurements that are not finite are left out.
+        """
         self._advance(stamp_ns)
         measurement: dict[int, int] = {}
+        strangers: list[int] = []
         for index, one in enumerate(measured):
+            if not _is_finite(one.fit):
+                continue
             known = self._known.get(one.id) if one.id is not None else None
-            if known is None:
-                known = self._somebody_new(stamp_ns, one)
-            else:
-                self._measure(known, stamp_ns, one)
+            if known is None or known.id in measurement:
+                strangers.append(index)
+                continue
+            self._measure(known, stamp_ns, one)
             measurement[known.id] = index
+        for index, known in zip(
+            strangers, self._arrived(stamp_ns, [measured[k] for k in strangers], measurement), strict=True
+        ):
+            measurement[known.id] = index
+        self._merge(measurement)
         for known in list(self._known.values()):
             known.expectation = None
-            if known.id not in measurement and self._given_up(known, stamp_ns):
-                del self._known[known.id]
+            if known.id not in measurement:
+                self._miss(known)
         shown = [k for k in self._known.values() if k.confirmed or k.id in measurement]
         return tuple(self._track(k, stamp_ns, measurement.get(k.id)) for k in sorted(shown, key=lambda k: k.id))
 
@@ -165,26 +198,84 @@ class Tracker:
                 known.body.predict(seconds)
             self._now_ns, self._step = stamp_ns, seconds
 
-    def _somebody_new(self, stamp_ns: int, one: Measured) -> _Known:
-        body = TrackedBody(self._geometry, self.config.motion, self.config.shape, self.config.trust, one.fit)
-        known = _Known(self._next_id, body, stamp_ns, stamp_ns, 1, one.confidence, False)
-        self._known[known.id] = known
-        self._next_id += 1
-        return known
+    def _arrived(self, stamp_ns: int, measured: Sequence[Measured], present: Mapping[int, int]) -> list[_Known]:
+        """Those whom nothing known was expected to be: people who come back, or new ones."""
+        config = self.config
+        self._gone = {
+            k: gone for k, gone in self._gone.items() if (stamp_ns - gone.seen_ns) * 1e-9 <= config.recognition.memory
+        }
+        if not measured:
+            return []
+        bodies = [TrackedBody(self._geometry, config.motion, config.shape, config.trust, one.fit) for one in measured]
+        missing = [k for k in self._known.values() if k.id not in present and k.confirmed] + list(self._gone.values())
+        ratio = np.array([[self._ratio(stamp_ns, gone, body) for body in bodies] for gone in missing])
+        cost = np.where(ratio > 0.0, ratio.max(initial=0.0) - ratio, np.inf).reshape(len(missing), len(bodies))
+        back = {j: missing[i] for i, j in assign(cost)}
+        result = []
+        for index, (one, body) in enumerate(zip(measured, bodies, strict=True)):
+            known = back.get(index)
+            if known is None:
+                known = _Known(self._next_id, body, stamp_ns, stamp_ns, 0, 0.0, False)
+                self._next_id += 1
+            else:
+                self._gone.pop(known.id, None)
+                known.body.restart(body)
+            self._known[known.id] = known
+            self._sight(known, stamp_ns, one.confidence)
+            result.append(known)
+        return result
+
+    def _ratio(self, stamp_ns: int, gone: _Known, body: TrackedBody) -> float:
+        distance = float(np.linalg.norm(gone.body.motion.pelvis - body.motion.pelvis))
+        seconds = (stamp_ns - gone.seen_ns) * 1e-9
+        return likelihood_ratio(distance, seconds, gone.body.shape, body.shape, self.config.recognition)
 
     def _measure(self, known: _Known, stamp_ns: int, one: Measured) -> None:
         known.body.update(one.fit, known.expectation, max(0.0, (stamp_ns - known.seen_ns) * 1e-9))
+        self._sight(known, stamp_ns, one.confidence)
+
+    def _sight(self, known: _Known, stamp_ns: int, confidence: float) -> None:
         known.seen_ns = max(known.seen_ns, stamp_ns)
         known.sightings += 1
-        known.confidence = one.confidence
+        known.confidence = confidence
+        known.doubt = 0.0
         life = self.config.life
         if known.sightings >= life.confirm_sightings and stamp_ns - known.first_ns >= life.confirm_after * 1e9:
             known.confirmed = True
 
-    def _given_up(self, known: _Known, stamp_ns: int) -> bool:
+    def _miss(self, known: _Known) -> None:
+        """Doubt somebody who was not measured, and give them up at last."""
         life = self.config.life
-        patience = life.patience if known.confirmed else max(life.tentative_patience, 1.5 * self._step)
-        return (stamp_ns - known.seen_ns) * 1e-9 > patience
+        patience = {"hidden": life.hidden_patience, "outside": life.absent_patience, "absent": life.absent_patience}
+        # Nobody is predicted for longer than they were seen.
+        seen = (known.seen_ns - known.first_ns) * 1e-9
+        allowed = min(patience.get(known.presence, life.patience), max(seen, life.tentative_patience))
+        if not known.confirmed:
+            allowed = life.tentative_patience
+        known.doubt += self._step / max(allowed, 1.5 * self._step)  # one frame alone is no reason, however long
+        if known.doubt > 1.0:
+            del self._known[known.id]
+            if known.confirmed:
+                self._gone[known.id] = known
+
+    def _merge(self, measurement: dict[int, int]) -> None:
+        """Two bodies in one place are one person: the one who was there first."""
+        people = sorted(self._known.values(), key=lambda known: known.id)
+        trunks = {known.id: known.body.joints[_TRUNK] for known in people}
+        for k, first in enumerate(people):
+            for second in people[k + 1 :]:
+                if first.id not in self._known or second.id not in self._known:
+                    continue
+                apart = np.linalg.norm(trunks[first.id] - trunks[second.id], axis=1).mean()
+                if apart >= self.config.life.same_place:
+                    continue
+                if first.id not in measurement and second.id in measurement:
+                    first.body.restart(second.body)
+                    trunks[first.id] = trunks[second.id]
+                    first.seen_ns, first.confidence, first.doubt = second.seen_ns, second.confidence, 0.0
+                    measurement[first.id] = measurement[second.id]
+                measurement.pop(second.id, None)
+                del self._known[second.id]
 
     def _track(self, known: _Known, stamp_ns: int, measured: int | None) -> Track:
         body = known.body
@@ -207,13 +298,13 @@ class Tracker:
 
     def _body_of(self, known: _Known) -> Appearance:
         body = known.body
-        height = stature(self._geometry.model, body.shape.betas)
+        height = self._geometry.stature(body.shape.betas)
         return Appearance(body.joints, body.joint_sigma, height, body.shape.stature_sigma)
 
     def _guessed_body_of(self, hypothesis: PersonHypothesis) -> Appearance:
         guess = hypothesis.guess
         assert guess is not None
-        height = stature(self._geometry.model, guess.state.betas)
+        height = self._geometry.stature(guess.state.betas)
         return Appearance(guess.joints, guess.joint_sigma, height, self.config.association.stature_sigma)
 
     def _head_of(self, known: _Known) -> Appearance:
@@ -222,3 +313,9 @@ class Tracker:
 
     def _seen_head_of(self, hypothesis: PersonHypothesis) -> Appearance:
         return Appearance(np.asarray(hypothesis.head, np.float64)[None], np.array([_HEAD_SIGMA]))
+
+
+def _is_finite(fit: BodyFit) -> bool:
+    state = fit.state
+    arrays = (state.betas, state.pose, state.trans, fit.information, fit.joints, fit.joint_covariance)
+    return all(np.isfinite(array).all() for array in arrays)
