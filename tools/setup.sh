@@ -269,7 +269,7 @@ install_torch() {
 }
 
 install_requirements() {
-    local files=(-r "$requirements/runtime.txt" -r "$requirements/test.txt")
+    local files=(-r "$requirements/runtime.txt" -r "$requirements/view.txt" -r "$requirements/test.txt")
     if ! "$venv/bin/python" -c '
 import sys, cv2
 sys.exit(tuple(int(part) for part in cv2.__version__.split(".")[:2]) < (4, 6))' 2>/dev/null; then
@@ -401,7 +401,8 @@ step constraints "$constraints" "Deciding package versions" write_constraints
 step torch "$(key_of "$constraints" "${TORCH:-auto}" -- "$requirements/torch.txt")" \
     "Installing torch (CPU build, for tests)" install_torch
 step requirements "$(key_of "$constraints" "$(cat "$state/torch.stamp")" -- \
-    "$requirements/runtime.txt" "$requirements/opencv.txt" "$requirements/test.txt" "$requirements/torch_test.txt")" \
+    "$requirements/runtime.txt" "$requirements/opencv.txt" "$requirements/view.txt" "$requirements/test.txt" \
+    "$requirements/torch_test.txt")" \
     "Installing what the package and its tests import" install_requirements
 if [ "$ros" = wheels ]; then
     step ros_wheels "$(key_of "$constraints" -- "$requirements/ros_kilted.txt" "$root/tools/fix_ros_wheels.py")" \

@@ -25,6 +25,7 @@ FORBIDDEN = {
     "io": ("pipeline", *WORKBENCH, *TOP),
     "simulation": ("pipeline", "evaluation", *TOP),
     "evaluation": ("simulation", *TOP),
+    "viewer": ("pipeline", *WORKBENCH, *TOP),  # shows what it is handed
     "nodes": ("cli", *WORKBENCH),
 }
 ROS_ROOTS = ("rclpy", "ament_index_python", "tf2_ros", "cv_bridge", "message_filters", "launch", "launch_ros")

@@ -19,7 +19,7 @@ SOURCES = sorted((PACKAGE_ROOT / "human_recon").rglob("*.py"))
 # Import name -> name in requirements/*.txt, where they differ.
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
 # Imported where needed only (inside functions, or by the torch layer that nothing online imports); not run-time needs.
-OPTIONAL = {"torch", "plyfile", "cupy", "onnx", "openvino", "tensorrt"}
+OPTIONAL = {"torch", "plyfile", "cupy", "onnx", "openvino", "tensorrt", "viser"}
 # Part of every ROS 2, or used only when importable: cv_bridge and the like are not in the wheels.
 ROS_OPTIONAL = {"cv_bridge", "message_filters", "tf2_ros", "hri_msgs", "ament_index_python"}
 # Never imported, but rclpy's lifecycle node offers its services in these types.
@@ -67,7 +67,7 @@ def test_requirements_have_bounds_and_the_constraints_fit_them(repository: Path)
         if line and not line.startswith("#"):
             pin = packaging.Requirement(line)
             pins.setdefault(pin.name.lower(), []).append(str(pin.specifier).removeprefix("=="))
-    for name in ("runtime", "opencv", "test"):
+    for name in ("runtime", "opencv", "view", "test"):
         for line in (repository / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines():
             if not line or line.startswith("#"):
                 continue

@@ -20,6 +20,7 @@ from human_recon.people import People, Person
 
 CAMERA = CameraIntrinsics(40, 30, 36.0, 36.0, 19.5, 14.5)
 FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], np.int32)
+_PATIENCE_MS = 180_000  # a picture is computed on the processor, beside whatever else runs there
 _CORNERS = np.vstack([np.zeros(3), np.eye(3)]).astype(np.float32)
 
 
@@ -72,9 +73,11 @@ class Window:
 
 
 @contextmanager
-def browser_window(width: int = 1000, height: int = 640) -> Iterator[Window]:
+def browser_window(width: int = 960, height: int = 400) -> Iterator[Window]:
     """A window of a real browser; skips the test, and says why, where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements/test.txt)")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing (requirements/test.txt)"
+    )
     path = find_browser()
     if path is None:
         pytest.skip("no Chromium on PATH: run tools/install_browser.sh, or name one in $HUMAN_RECON_BROWSER")
@@ -86,7 +89,7 @@ def browser_window(width: int = 1000, height: int = 640) -> Iterator[Window]:
         )
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
-            page.set_default_timeout(60_000)
+            page.set_default_timeout(_PATIENCE_MS)
             yield Window(page)
         finally:
             browser.close()

@@ -72,10 +72,13 @@ def run(args: argparse.Namespace) -> int:
         import viser  # noqa: F401
     except ImportError as error:
         raise CommandError(_NO_VIEWER.format(error=error)) from None
-    if args.live:
-        return _show_live(args)
-    recording, body = _recording(args, config)
-    return _play(args, recording, body)
+    try:
+        if args.live:
+            return _show_live(args)
+        recording, body = _recording(args, config)
+        return _play(args, recording, body)
+    except KeyboardInterrupt:
+        return 0  # the way to leave
 
 
 def _play(args: argparse.Namespace, recording: Recording, body: BodyModel) -> int:
@@ -139,8 +142,7 @@ def _page(args: argparse.Namespace, title: str, faces: np.ndarray) -> Iterator[P
             import webbrowser
 
             webbrowser.open(page.url)
-        with contextlib.suppress(KeyboardInterrupt):
-            yield page
+        yield page
     finally:
         page.close()
 

@@ -32,6 +32,7 @@ Coloring = Literal["image", "people", "one colour"]
 _COLORINGS: tuple[Coloring, ...] = ("image", "people", "one colour")
 _HISTORY = 120  # frames in the chart of timing
 _NOBODY = (128, 134, 145)  # points of nobody, when people are told by colour
+_PLAIN = (170, 178, 190)  # all points, in one colour
 _TINT = 0.75  # of a person's points
 _UNSEEN = 0.45  # how bright joints and bones that the camera does not see are drawn
 _TURN_STEP = math.radians(0.3)  # the ground is not turned for less: it would tremble
@@ -274,7 +275,7 @@ class Page:
         if where != "sensor":  # to the left of the panel
             view = middle - eye
             right = np.array([view[1], -view[0], 0.0]) / max(float(np.hypot(view[0], view[1])), 1e-6)
-            middle = middle + 0.12 * float(np.linalg.norm(view)) * right
+            middle = middle + 0.2 * float(np.linalg.norm(view)) * right
         start = self._server.initial_camera
         start.fov = _FIELD_OF_VIEW
         start.position, start.look_at = eye, middle
@@ -388,7 +389,7 @@ class Page:
 def _cloud_colors(snapshot: Snapshot, coloring: Coloring) -> np.ndarray:
     """[N, 3] uint8."""
     if coloring == "one colour":
-        return np.broadcast_to(np.uint8([170, 178, 190]), snapshot.colors.shape).copy()
+        return np.tile(np.array(_PLAIN, np.uint8), (len(snapshot.points), 1))
     if coloring == "image":
         return snapshot.colors
     colors = (0.5 * snapshot.colors + 0.5 * np.array(_NOBODY)).astype(np.uint8)
