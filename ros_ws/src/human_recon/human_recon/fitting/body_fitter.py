@@ -147,7 +147,6 @@ class BodyFitter:
         problem: FitProblem,
         scene: Scene,
         start: BodyState | None = None,
-        obstacles: Sequence[np.ndarray] = (),
         extra: Sequence[ExtraTerm] = (),
     ) -> BodyFit:
         """The body that explains the evidence best.
@@ -156,7 +155,7 @@ class BodyFitter:
             problem: the person.
             scene: everything else in the frame.
             start: where to begin; None: from the guess or the expectation, whichever is better.
-            extra: further terms.
+            extra: further terms, such as those of `human_recon.fitting.scene_terms`.
 
         Evidence that is not finite or behind the camera is left out; without any, the body is what the network and the
         track believe, with their uncertainty.
@@ -233,7 +232,8 @@ class _Work:
         surface_sigma = config.surface_sigma + config.surface_growth * points[:, 2] ** 2
         thinning = config.correspondence_thinning if len(points) >= 2.0 * config.measurements else 1
         correspondence = np.zeros(len(points))
-        correspondence[::thinning] = (thinning * share * config.correspondence * likelihood / place_sigma**2)[::thinning]
+        correspondence[::thinning] = thinning * share * config.correspondence
+        correspondence *= likelihood / place_sigma**2
         self.similarity = float(similarity.mean()) if len(points) else 0.0
         self.evidence = (
             points,
@@ -250,7 +250,8 @@ class _Work:
         self.distances = np.full(len(points), np.nan)  # of the points from the surface, along its normal
 
         guess = problem.guess
-        if not all(np.isfinite(x).all() for x in (guess.state.betas, guess.state.pose, guess.state.trans, guess.joints)):
+        of_guess = (guess.state.betas, guess.state.pose, guess.state.trans, guess.joints, guess.joint_sigma)
+        if not all(np.isfinite(array).all() for array in of_guess):
             raise ValueError(f"the guess of person {problem.person} is not finite")
         world = rotvec_to_matrix(guess.state.pose)
         for j in range(1, 24):

@@ -1,4 +1,4 @@
-"""What is believed of a body besides the measured surface: the network's rotations, limits of joints, the track's pose."""
+"""What is believed of a body besides its surface: the network's rotations, the limits of joints, the track's pose."""
 
 from __future__ import annotations
 
@@ -147,7 +147,8 @@ def add_joint_limits(weight, rotations, hinges, slack, hinge_sigma, limits, limi
             excess = pose[j, axis] + sign * slack if sign * pose[j, axis] < -slack else 0.0
             precision = weight / hinge_sigma**2
         else:
-            j, axis, limit = int(limits[n - len(hinges), 0]), int(limits[n - len(hinges), 1]), limits[n - len(hinges), 2]
+            bound = limits[n - len(hinges)]
+            j, axis, limit = int(bound[0]), int(bound[1]), bound[2]
             angle = pose[j, axis]
             excess = angle - np.sign(angle) * limit if abs(angle) > limit else 0.0
             precision = weight / limit_sigma**2

@@ -37,10 +37,10 @@ class BodyArrays:
     """One body model, laid out for the kernels."""
 
     def __init__(self, model: BodyModel) -> None:
-        posedirs = np.ascontiguousarray(model.posedirs, np.float64)
+        posedirs = np.ascontiguousarray(model.posedirs, np.float32)
         active = np.abs(posedirs).reshape(len(posedirs), 3, JOINTS - 1, 9).max(axis=(1, 3)) > 0.0
         self.template = np.ascontiguousarray(model.v_template, np.float64)
-        self.shapedirs = np.ascontiguousarray(model.shapedirs, np.float64)
+        self.shapedirs = np.ascontiguousarray(model.shapedirs, np.float32)
         self.posedirs = np.ascontiguousarray(
             np.moveaxis(posedirs.reshape(len(posedirs), 3, JOINTS - 1, 9), 1, 3)
         )  # [V, 23, 9, 3]
@@ -206,9 +206,8 @@ def add_points(
             count += 1
         for a in range(3):
             for k in range(shapes):
-                raw[a, k] += (
-                    blend[a, 0] * shapedirs[i, 0, k] + blend[a, 1] * shapedirs[i, 1, k] + blend[a, 2] * shapedirs[i, 2, k]
-                )
+                for c in range(3):
+                    raw[a, k] += blend[a, c] * shapedirs[i, c, k]
         for a in range(3):
             for k in range(shapes):
                 slope[a, k] = root[a, 0] * raw[0, k] + root[a, 1] * raw[1, k] + root[a, 2] * raw[2, k]

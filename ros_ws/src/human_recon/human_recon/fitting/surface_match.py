@@ -47,7 +47,8 @@ def _farthest_points(vertices, count):
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def match(
-    points, normals, places, candidates, candidate_normals, candidate_rest, thickness, placing, facing, most_place, result
+    points, normals, places, candidates, candidate_normals, candidate_rest, thickness, placing, facing, most_place,
+    result,
 ):  # fmt: skip
     """The best candidate of each point: index into the candidates [K], -1 when none faces the camera.
 
