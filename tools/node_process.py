@@ -308,9 +308,14 @@ class Bench:
             return all(name in self.arrivals[stamp].came for name in self.outputs)
 
     def stream(
-        self, footage: Footage, rate: float, seconds: float, every_second: Callable[[], None] = lambda: None
+        self,
+        footage: Footage,
+        rate: float,
+        seconds: float,
+        every_second: Callable[[], None] = lambda: None,
+        settle: float = 1.0,
     ) -> dict[int, Arrival]:
-        """Play the footage forth and back at ``rate`` for ``seconds``; what came by stamp, a second later."""
+        """Play the footage forth and back at ``rate`` for ``seconds``; what came by stamp, ``settle`` seconds later."""
         count, order = round(rate * seconds), forth_and_back(len(footage.images))
         with self._lock:
             self.arrivals.clear()
@@ -324,7 +329,7 @@ class Bench:
             if time.monotonic() - told >= 1.0:
                 told += 1.0
                 every_second()
-        time.sleep(1.0)
+        time.sleep(settle)
         with self._lock:
             return dict(self.arrivals)
 
