@@ -34,15 +34,13 @@ def overlap_order(depths: np.ndarray, true: np.ndarray, tolerance: float = 0.0) 
     Asked for are pixels of which the right body covers its own, and another one too: silhouettes that are wrong do not
     count, only who is in front. This is what the ordinal depth loss of seed 002, section 5.3.4, compares.
     """
-    there = np.where(depths > 0, depths, np.inf)
-    nearest = there.min(axis=0)
-    right = pixels = 0
-    several = (depths > 0).sum(axis=0) > 1
-    for k, depth in enumerate(there):
-        mine = several & (true == k) & np.isfinite(depth)
-        pixels += int(mine.sum())
-        right += int((depth[mine] <= nearest[mine] + tolerance).sum())
-    return right, pixels
+    several = ((depths > 0).sum(axis=0) > 1) & (true >= 0)
+    there = depths[:, several]
+    there = np.where(there > 0, there, np.inf)
+    own = np.take_along_axis(there, true[None, several], axis=0)[0]
+    covered = np.isfinite(own)
+    right = own[covered] <= there.min(axis=0)[covered] + tolerance
+    return int(right.sum()), int(covered.sum())
 
 
 def penetration_depths(bodies: Sequence[np.ndarray], faces: np.ndarray) -> dict[tuple[int, int], float]:
