@@ -25,6 +25,8 @@ CAMERA = CameraIntrinsics(width=64, height=48, fx=60.0, fy=60.0, cx=31.5, cy=23.
 class CountingPipeline:
     """Notes what it is asked; the "fit" takes 10 ms where nobody is known, 1 ms after."""
 
+    engines = ("a stand-in",)
+
     def __init__(self, config: object = None, body: object = None) -> None:
         self.body = body
         self.calls: list[str] = []
@@ -34,7 +36,7 @@ class CountingPipeline:
         self.calls.append("reset")
         self._known = False
 
-    def process(self, frame: Frame) -> People:
+    def process(self, frame: Frame, *, pixels: bool = True) -> People:
         self.calls.append(str(frame.stamp_ns))
         seconds = 0.001 if self._known else 0.010
         self._known = True
@@ -52,6 +54,7 @@ def test_nothing_is_known_when_it_is_reset_before_each_frame():
     assert pipeline.calls == ["reset", "0", "reset", "1", "reset", "0"]
     assert result["ms"]["fit"] == {"median": 10.0, "p95": 10.0, "max": 10.0}
     assert (result["frames"], result["people"], result["size"], len(steps)) == (3, 2, [64, 48], 3)
+    assert 0 <= result["cpu_ms_per_frame"] < 100
 
 
 def test_tracked_frames_follow_one_that_is_not_timed():
@@ -111,11 +114,15 @@ def test_the_file_says_what_was_measured_on_what(quick, tmp_path, capsys):
         ("rendered", 1, "tracked", 2),
     ]
     assert content["pipeline"]["settings"]["max_people"] == 3
+    assert (content["pipeline"]["name"], content["pipeline"]["engines"]) == ("learned", ["a stand-in"])
     assert content["memory_mb"]["peak"] >= content["memory_mb"]["before"] > 0
     assert content["first_frame_seconds"] >= 0
     assert {"cpu", "cores", "load_1min", "date", "versions"} <= set(content["environment"])
     assert "end_to_end" in content["cases"][0]["ms"]
-    assert "64x48" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "64x48" in printed
+    stages = next(line.split() for line in printed.splitlines() if line.startswith("fit"))
+    assert stages == ["fit", "1.00", "1.00", "1.00"]
 
 
 def test_only_a_file_is_measured_when_asked(quick, tmp_path):

@@ -15,7 +15,10 @@ from human_recon.cli.settings import add_pipeline_arguments, flat, pipeline_conf
 
 if TYPE_CHECKING:
     from human_recon.body.model import BodyModel
+    from human_recon.camera.frame import Frame
     from human_recon.evaluation.benchmarking import Case
+    from human_recon.people import People
+    from human_recon.pipeline import Pipeline
 
 _RATE = 10.0  # rendered frames per second of the scene
 _MOST_PEOPLE = 10
@@ -26,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--people",
         type=_people,
-        default=(1, 2, 4, 6, 8),
+        default=(1, 2, 4, 6, 8, 10),
         metavar="N,...",
-        help="numbers of people (default: 1,2,4,6,8)",
+        help="numbers of people (default: 1,2,4,6,8,10)",
     )
     parser.add_argument(
         "--sizes",
@@ -64,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     pipeline = Pipeline(config, body)
     before = peak_memory_mb()
     print("the first frame (on a new machine it compiles for about a minute)", file=sys.stderr)
-    first = first_frame_seconds(pipeline, cases[0].frames[0])
+    online = _Online(pipeline)
+    first = first_frame_seconds(online, cases[0].frames[0])
     progress = Progress("frames", len(cases) * (args.tracked + args.cold))
     measured: list[dict[str, Any]] = []
     done = 0
@@ -76,14 +80,19 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         for case in cases:
-            measured.append(run_case(pipeline, case, "nothing", args.cold, step))
-            measured.append(run_case(pipeline, case, "tracked", args.tracked, step))
+            measured.append(run_case(online, case, "nothing", args.cold, step))
+            measured.append(run_case(online, case, "tracked", args.tracked, step))
     finally:
         progress.close()
     content = {
         # Ours is part of the second load: where it is well above the number of cores, others disturbed the measurement.
         "environment": environment | {"load_1min_after": round(os.getloadavg()[0], 2)},
-        "pipeline": {"name": "geometric", "body_model": body.name, "settings": dict(flat(config))},
+        "pipeline": {
+            "name": config.perception,
+            "engines": list(pipeline.engines),
+            "body_model": body.name,
+            "settings": dict(flat(config)),
+        },
         "first_frame_seconds": first,
         "memory_mb": {"before": round(before), "peak": round(peak_memory_mb())},
         "cases": measured,
@@ -92,10 +101,23 @@ def run(args: argparse.Namespace) -> int:
         write_benchmark(args.out, plain(content, decimals=None))
     except OSError as error:
         raise CommandError(f"cannot write {args.out}: {error.strerror or error}") from None
-    for line in _table(measured):
+    for line in (*_table(measured), "", *_stages(measured)):
         print(line)
     print(f"peak memory {peak_memory_mb():.0f} MB; written to {args.out}")
     return 0
+
+
+class _Online:
+    """A pipeline as the node runs it while nobody asks what each pixel shows."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def process(self, frame: Frame) -> People:
+        return self._pipeline.process(frame, pixels=False)
+
+    def reset(self) -> None:
+        self._pipeline.reset()
 
 
 def _own(path: Path, most: int) -> list[Case]:
@@ -123,17 +145,37 @@ def _rendered(args: argparse.Namespace, body: BodyModel) -> list[Case]:
 
 def _table(cases: list[dict[str, Any]]) -> list[str]:
     lines = [
-        f"{'input':<20} {'size':>9} {'people':>6} {'found':>5}  {'known':<8} {'median':>9} {'95 %':>9} {'per s':>7}"
+        f"{'input':<20} {'size':>9} {'people':>6} {'found':>5}  {'known':<8} {'median':>9} {'95 %':>9} {'CPU':>9}"
+        f" {'per s':>7}"
     ]
     for case in cases:
         width, height = case["size"]
         time = case["ms"]["end_to_end"]
         lines.append(
             f"{case['input'][:20]:<20} {f'{width}x{height}':>9} {_or_dash(case['people']):>6} "
-            f"{case['people_found']:>5.0f}  {case['known']:<8} {time['median']:>6.0f} ms {time['p95']:>6.0f} ms "
-            f"{case['frames_per_second']:>7.2f}"
+            f"{case['people_found']:>5.0f}  {case['known']:<8} {time['median']:>6.1f} ms {time['p95']:>6.1f} ms "
+            f"{case['cpu_ms_per_frame']:>6.1f} ms {case['frames_per_second']:>7.2f}"
         )
     return lines
+
+
+def _stages(cases: list[dict[str, Any]]) -> list[str]:
+    """Median milliseconds of each stage of tracked frames, a column for each case."""
+    tracked = [case for case in cases if case["known"] == "tracked"]
+    stages = list(dict.fromkeys(stage for case in tracked for stage in case["ms"] if stage != "end_to_end"))
+    width = max([len(stage) for stage in stages], default=0)
+    lines = [f"{'ms, tracked':<{width}}" + "".join(f"{_short(case):>12}" for case in tracked)]
+    for stage in sorted(stages):
+        medians = [case["ms"][stage]["median"] if stage in case["ms"] else None for case in tracked]
+        lines.append(
+            f"{stage:<{width}}" + "".join(f"{'-' if value is None else f'{value:.2f}':>12}" for value in medians)
+        )
+    return lines
+
+
+def _short(case: dict[str, Any]) -> str:
+    """Image's height and number of people."""
+    return f"{case['size'][1]}p {_or_dash(case['people'])}"
 
 
 def _or_dash(value: int | None) -> str:
