@@ -41,8 +41,8 @@ class MotionConfig:
 
     joint_speed: tuple[float, ...] = _JOINT_SPEED  # [24] rad/s per axis, stationary standard deviation
     joint_persistence: float = 0.15  # seconds for which a joint keeps its angular velocity
-    pelvis_speed: float = 0.7  # m/s per axis
-    pelvis_persistence: float = 2.0  # seconds
+    pelvis_speed: float = 0.8  # m/s per axis
+    pelvis_persistence: float = 3.0  # seconds
     # The prediction's standard deviations as the fit is told them, over the filter's own. Below 1 fits follow the past
     # more and the frame less: their errors change from frame to frame by more than their weights in the fit say.
     told: float = 0.7

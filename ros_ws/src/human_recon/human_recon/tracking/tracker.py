@@ -52,8 +52,9 @@ class TrackerConfig:
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
     life: LifeConfig = field(default_factory=LifeConfig)
-    # The weight of a frame in a fit over the information that the fit states: square of CovarianceConfig.inflation.
-    trust: float = 4.0
+    # The weight of a frame in a fit over the information that the fit states: square of CovarianceConfig.inflation,
+    # where a body is recognised well.
+    trust: float = 2.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +195,8 @@ class Tracker:
             self.reset()
             self._now_ns, self._step = stamp_ns, 0.0
         elif seconds > 0.0:
+            memory_ns = self.config.recognition.memory * 1e9
+            self._known = {k: v for k, v in self._known.items() if stamp_ns - v.seen_ns <= memory_ns}
             for known in self._known.values():
                 known.body.predict(seconds)
             self._now_ns, self._step = stamp_ns, seconds
@@ -247,9 +250,9 @@ class Tracker:
         """Doubt somebody who was not measured, and give them up at last."""
         life = self.config.life
         patience = {"hidden": life.hidden_patience, "outside": life.absent_patience, "absent": life.absent_patience}
-        # Nobody is predicted for longer than they were seen.
-        seen = (known.seen_ns - known.first_ns) * 1e-9
-        allowed = min(patience.get(known.presence, life.patience), max(seen, life.tentative_patience))
+        # Nobody is predicted for longer than they were seen; but who is hidden cannot help it.
+        seen = max((known.seen_ns - known.first_ns) * 1e-9, life.tentative_patience)
+        allowed = patience.get(known.presence, min(life.patience, seen))
         if not known.confirmed:
             allowed = life.tentative_patience
         known.doubt += self._step / max(allowed, 1.5 * self._step)  # one frame alone is no reason, however long
