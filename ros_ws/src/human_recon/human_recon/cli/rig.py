@@ -57,9 +57,12 @@ def run(args: argparse.Namespace) -> int:
 
     body = load_body_model(args.body) if args.body is not None else default_body_model()
     print(f"{args.mesh.name}: {len(vertices)} vertices, {len(faces)} faces; looking for its pose", file=sys.stderr)
-    starts = [*_seen_states(vertices, faces, body), *_usual_states(vertices, body)]
+    prior, name = load_pose_mixture(), args.mesh.stem
     try:
-        rigged = rig(vertices, faces, body, load_pose_mixture(), starts, args.mesh.stem)
+        try:
+            rigged = rig(vertices, faces, body, prior, _seen_states(vertices, faces, body), name)
+        except RiggingError:  # the networks were wrong about it
+            rigged = rig(vertices, faces, body, prior, _usual_states(vertices, body), name)
     except RiggingError as error:
         raise CommandError(f"{args.mesh}: {error}") from None
     write_template(args.out, rigged.template, body)

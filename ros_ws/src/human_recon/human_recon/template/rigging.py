@@ -178,7 +178,7 @@ def _transfer(
 ) -> Template:
     """Skin weights and correspondence from the body in ``state``, and the way back to the rest pose."""
     skin = pose_body(model, state).vertices.astype(np.float64)
-    corners, shares = _under(vertices, vertex_normals(vertices, faces), skin, model.faces)
+    corners, shares = _under(vertices, _outward_normals(vertices, faces, skin), skin, model.faces)
     weights = np.einsum("vk,vkj->vj", shares, model.weights[corners].astype(np.float64))
     lengths = edge_graph(vertices, np.asarray(faces, np.int64))
     weights = _smoothed(weights, lengths, config.smoothing)
@@ -211,6 +211,19 @@ def _transfer(
         template = replace(template, skin_weights=sharper / sharper.sum(axis=1, keepdims=True))
     rest = np.linalg.solve(blended, (vertices - posed.vertices)[:, :, None])[:, :, 0]
     return replace(template, vertices=rest.astype(np.float32))
+
+
+def _outward_normals(vertices: np.ndarray, faces: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Vertex normals [V, 3]; of cloth whose faces are there twice, once for each side, the side away from the body."""
+    _, first, inverse = np.unique(np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True)
+    normals = vertex_normals(vertices, faces[np.sort(first)])
+    doubled = np.bincount(inverse.ravel())[inverse.ravel()] > 1
+    if doubled.any():
+        cloth = np.unique(faces[doubled])
+        away = vertices[cloth] - skin[cKDTree(skin).query(vertices[cloth])[1]]
+        inward = (away * normals[cloth]).sum(axis=1) < 0.0
+        normals[cloth[inward]] *= -1.0
+    return normals
 
 
 def _under(
