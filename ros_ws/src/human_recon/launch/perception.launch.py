@@ -57,6 +57,12 @@ def generate_launch_description() -> LaunchDescription:
                 description="Precision of the networks.",
             ),
             DeclareLaunchArgument(
+                "template",
+                default_value="none",
+                choices=["none", "smpl", "smpl+d"],
+                description="Track a surface of each person's own beside the body; smpl+d learns clothes and hair.",
+            ),
+            DeclareLaunchArgument(
                 "bag",
                 default_value="",
                 description="Play this rosbag2 (directory, .mcap or .db3) to the node, in the bag's own time.",
@@ -100,7 +106,7 @@ def start(context: LaunchContext) -> list:
         actions.append(SetEnvironmentVariable(FASTDDS_VARIABLE, str(config_path("fastdds.xml"))))
 
     parameters: dict = {"input": arguments["input"], "use_color": arguments["use_color"] == "true"}
-    parameters |= {name: arguments[name] for name in ("perception", "engine", "precision")}
+    parameters |= {name: arguments[name] for name in ("perception", "engine", "precision", "template")}
     if bag or arguments["use_sim_time"] == "true":
         parameters["use_sim_time"] = True
     if arguments["camera"] != "none":
@@ -130,7 +136,7 @@ def start(context: LaunchContext) -> list:
         actions.append(ExecuteProcess(cmd=play, name="human_recon_player", output="screen"))
     if arguments["rviz"] == "true":
         frame = ["-f", arguments["fixed_frame"]] if arguments["fixed_frame"] else []
-        shown = ("markers", "people", "labels", "overlay")
+        shown = ("markers", "people", "labels", "overlay", "seen")
         actions.append(
             Node(
                 package="rviz2",

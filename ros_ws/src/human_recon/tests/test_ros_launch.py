@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 REAL_LAUNCH = importlib.util.find_spec("launch_ros") is not None
 ARGUMENTS = {
     "camera", "input", "use_color", "bag", "rate", "loop", "rviz", "fixed_frame", "params_file", "namespace",
-    "use_sim_time", "perception", "engine", "precision",
+    "use_sim_time", "perception", "engine", "precision", "template",
 }  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def test_by_default_only_the_node_starts_and_fast_dds_gets_its_profile(stand_in:
     assert (profile.name, profile.value) == ("FASTDDS_DEFAULT_PROFILES_FILE", str(config_path("fastdds.xml")))
     assert (node.package, node.executable, node.node_name) == ("human_recon", "perception", "perception")
     assert node.remappings == []
-    networks = {"perception": "learned", "engine": "auto", "precision": "auto"}
+    networks = {"perception": "learned", "engine": "auto", "precision": "auto", "template": "none"}
     assert node.parameters == [{"input": "depth_image", "use_color": False, **networks}]
 
 
@@ -225,7 +225,7 @@ def test_the_documentation_has_every_topic_and_parameter(repository: Path) -> No
 def test_the_rviz_configuration_is_yaml_and_shows_our_topics() -> None:
     displays = yaml.safe_load(config_path("perception.rviz").read_text())["Visualization Manager"]["Displays"]
     topics = {display["Topic"]["Value"] for display in displays if "Topic" in display}
-    assert topics == {"/perception/markers", "/perception/overlay", "/perception/labels"}
+    assert topics == {f"/perception/{name}" for name in ("markers", "overlay", "labels", "seen")}
 
 
 _BURST = """

@@ -245,8 +245,7 @@ class PerceptionNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop for good."""
         self._stop_listening()
-        if self._hri is not None:
-            self._say_goodbye()
+        self._say_goodbye()
         self._forget()
         self._health.lifecycle = "finalized"
         return super().on_shutdown(state)
