@@ -33,13 +33,14 @@ def main() -> None:
     parser.add_argument("--look", choices=("behind", "sensor", "above", "side"), default="behind")
     parser.add_argument("--size", default="1280x800", help="of the window")
     parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument("view", nargs="*", help="arguments for human-recon view")
-    args = parser.parse_args()
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    args = parser.parse_args(sys.argv[1:cut])
+    view_arguments = sys.argv[cut + 1 :]
     browser_path = next((found for found in map(shutil.which, filter(None, _BROWSERS)) if found), None)
     if browser_path is None:
         sys.exit("no Chromium on PATH: run tools/install_browser.sh")
     command = [sys.executable, "-m", "human_recon.cli.main", "view", str(args.source), "--paused"]
-    server = subprocess.Popen([*command, "--port", str(args.port), *args.view], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([*command, "--port", str(args.port), *view_arguments], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         found = re.search(r"http://\S+", server.stdout.readline())

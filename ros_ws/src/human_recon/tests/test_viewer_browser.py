@@ -22,6 +22,7 @@ import pytest
 from human_recon.body.lbs import pose_body
 from human_recon.body.state import BodyState
 from human_recon.camera.intrinsics import CameraIntrinsics
+from human_recon.cli.main import main
 from human_recon.io import write_npz, write_people_json
 from human_recon.visualization.palette import person_color
 from tests import viewer_support as support
@@ -153,30 +154,38 @@ def test_stored_people_are_shown_without_their_depth(recording: Path) -> None:
         (("people.json",), "cannot be read"),
     ],
 )
-def test_what_cannot_be_shown_is_one_clear_error(arguments: tuple[str, ...], reason: str, tmp_path: Path) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "human_recon.cli.main", "view", *arguments], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert process.returncode == 2
-    assert reason in process.stderr and process.stderr.startswith("human-recon: error:")
-    assert len(process.stderr.splitlines()) == 1
+def test_what_cannot_be_shown_is_one_clear_error(
+    arguments: tuple[str, ...],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["view", *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("human-recon: error:") and reason in told.err
+    assert len(told.err.splitlines()) == 1 and told.out == ""
 
 
-def test_without_the_library_it_says_what_to_install(recording: Path) -> None:
-    code = (
-        "import sys; sys.modules['viser'] = None; from human_recon.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    )
-    process = subprocess.run([sys.executable, "-c", code, "view", str(recording)], capture_output=True, text=True)
-    assert process.returncode == 2
-    assert "the viewer library is not installed" in process.stderr and "viser>=1.1" in process.stderr
-    assert "Traceback" not in process.stderr
+def test_without_the_library_it_says_what_to_install(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "viser", None)
+    assert main(["view", str(recording)]) == 2
+    told = capsys.readouterr().err
+    assert "the viewer library is not installed" in told and "viser>=1.1" in told
 
 
-def test_another_body_model_is_an_error(recording: Path, tmp_path: Path) -> None:
+def test_another_body_model_is_an_error(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (recording / "people.json").read_text()
     (tmp_path / "people.json").write_text(re.sub(r'"body_model": "[^"]*"', '"body_model": "somebody"', text))
-    process = subprocess.run(
-        [sys.executable, "-m", "human_recon.cli.main", "view", str(tmp_path)], capture_output=True, text=True
-    )
-    assert process.returncode == 2
-    assert "'somebody'" in process.stderr and "--body" in process.stderr
+    assert main(["view", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "'somebody'" in told and "--body" in told
+
+
+def test_a_recording_without_frames_is_an_error(body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_people_json(tmp_path / "people.json", [], body.name)
+    assert main(["view", str(tmp_path), "--port", str(free_port())]) == 2
+    assert "holds no frame" in capsys.readouterr().err

@@ -30,6 +30,7 @@ from human_recon.visualization.palette import person_color
 
 Coloring = Literal["image", "people", "one colour"]
 _COLORINGS: tuple[Coloring, ...] = ("image", "people", "one colour")
+_HIGHEST = 4.0  # times the median: the chart ends there
 _HISTORY = 120  # frames in the chart of timing
 _NOBODY = (128, 134, 145)  # points of nobody, when people are told by colour
 _PLAIN = (170, 178, 190)  # all points, in one colour
@@ -108,7 +109,10 @@ class Page:
                 self._timing_folder.visible = True
                 self._timing.content = timing_table(snapshot.timings)
                 self._totals.append(1000.0 * sum(s for stage, s in snapshot.timings.items() if "/" not in stage))
-                self._chart.data = (np.arange(1.0 - _HISTORY, 1.0), np.array(self._totals))
+                totals = np.array(self._totals)
+                # The first frame, which may compile for a minute, would leave no room for the others.
+                highest = _HIGHEST * float(np.median(totals[totals > 0])) if totals.any() else 1.0
+                self._chart.data = (np.arange(1.0 - _HISTORY, 1.0), np.minimum(totals, highest))
             if not self._framed and len(snapshot.points) + len(snapshot.people) > 0:
                 self._framed = True
                 self._look("behind")
@@ -261,9 +265,10 @@ class Page:
             anchors = np.array([person.joints[0] for person in snapshot.people])
         else:
             anchors = snapshot.points
-        middle = np.median(anchors, axis=0) @ rotation.T + origin
+        anchors = anchors @ rotation.T + origin
+        middle = 0.5 * (np.percentile(anchors, 5, axis=0) + np.percentile(anchors, 95, axis=0))
         distance = float(np.clip(np.hypot(middle[0], middle[1]), 1.0, 8.0))
-        around = 2.2 * (1.0 + float(np.percentile(np.linalg.norm(anchors @ rotation.T + origin - middle, axis=1), 90)))
+        around = 2.6 * (1.0 + float(np.percentile(np.linalg.norm(anchors - middle, axis=1), 95)))
         if where == "sensor":
             eye = origin
         elif where == "above":
@@ -272,6 +277,8 @@ class Page:
             eye = middle + np.array([0.0, -around, 0.3])
         else:
             eye = origin + np.array([0.1 * distance, -0.35 * distance, 0.3 * distance])
+            away = float(np.linalg.norm(eye - middle))
+            eye = middle + (eye - middle) * max(1.0, around / max(away, 1e-6))
         if where != "sensor":  # to the left of the panel
             view = middle - eye
             right = np.array([view[1], -view[0], 0.0]) / max(float(np.hypot(view[0], view[1])), 1e-6)
@@ -291,6 +298,8 @@ class Page:
             control_width="large", dark_mode=True, show_logo=False, show_share_button=False, brand_color=(74, 144, 255)
         )
         self._status = gui.add_html(status_line((self._title, "waiting for the first frame")))
+        eyes = gui.add_button_group("Look from", ("behind", "sensor", "above", "side"))
+        eyes.on_click(lambda _: self._look(eyes.value))
         self._controls = gui.add_folder("Playback", visible=False)
         with gui.add_folder("People"):
             self._people = gui.add_html(people_table(()))
@@ -329,8 +338,6 @@ class Page:
         people_point_size.on_update(lambda _: setattr(self._people_cloud, "point_size", people_point_size.value))
         want_ground.on_update(lambda _: setattr(self._ground, "visible", want_ground.value))
         point_size.on_update(lambda _: setattr(self._cloud, "point_size", point_size.value))
-        eyes = gui.add_button_group("Look from", ("behind", "sensor", "above", "side"))
-        eyes.on_click(lambda _: self._look(eyes.value))
 
     def _redraw(self) -> None:
         with self._lock, self._server.atomic():
