@@ -103,7 +103,10 @@ def figures(judged: list[Judged], config: BodyFitConfig) -> dict[str, Any]:
         for group in groups
     ]
     below = [np.clip(covariance.recognised - similarity[group], 0.0, 1.0).mean() for group in groups]
-    doubt, inflation = np.polyfit(below, wanted, 1)
+    if np.ptp(below) > 1e-3:
+        doubt, inflation = np.polyfit(below, wanted, 1)
+    else:  # nobody was recognised badly: nothing is learned about them
+        doubt, inflation = covariance.doubt, float(np.mean(wanted)) - covariance.doubt * float(np.mean(below))
     return {
         "people": len(judged),
         "all": within(errors),

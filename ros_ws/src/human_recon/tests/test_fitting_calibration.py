@@ -34,7 +34,8 @@ def test_suggests_the_factors_that_make_errors_gaussian(tool, rng):
 
 
 def test_counts_shares(tool, rng):
-    exact = [tool.Judged(np.abs(rng.normal(size=(24, 3))), np.ones(24, bool) & (np.arange(24) > 2), 0.75)] * 50
+    exact = [tool.Judged(np.abs(rng.normal(size=(24, 3))), np.arange(24) > 2, 0.8) for _ in range(50)]
     result = tool.figures(exact, BodyFitConfig())
-    assert result["all"] == result["by_similarity"][0]["within"]
-    assert result["all"][0] == pytest.approx(0.683, abs=0.15) and result["all"][2] > 0.95
+    assert result["all"] == pytest.approx([0.683, 0.954, 0.997], abs=0.03)
+    assert result["suggested"]["inflation"] == pytest.approx(result["used"]["inflation"], rel=0.05)
+    assert result["suggested"]["doubt"] == result["used"]["doubt"]

@@ -9,7 +9,14 @@ from tests.fitting_support import some_state
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import default_body_model
 from human_recon.body.state import BodyState
-from human_recon.fitting.body_priors import JOINT_LIMITS, add_joint_limits, add_local_rotations, add_world_rotations
+from human_recon.fitting.body_priors import (
+    JOINT_LIMITS,
+    add_joint_limits,
+    add_local_rotations,
+    add_world_rotations,
+    rotation_vectors,
+    turned,
+)
 from human_recon.fitting.kinematics import PARAMETERS, BodyKinematics, retract
 from human_recon.fitting.normal_equations import (
     BodyArrays,
@@ -163,6 +170,17 @@ def test_rotation_priors_are_derivatives_of_their_energies(rng):
     numerical = numerical_gradient(lambda s: far(local, rotvec_to_matrix(s.pose)), state)
     np.testing.assert_allclose(gradient, numerical, atol=1e-4)
     assert np.linalg.eigvalsh(matrix).min() > -1e-9
+
+
+def test_turning_and_reading_rotations(rng):
+    state, step = some_state(rng, 0.8), rng.normal(0, 0.4, 72)
+    rotations = rotvec_to_matrix(state.pose)
+    after = turned(rotations, step)
+    np.testing.assert_allclose(after, rotations @ rotvec_to_matrix(step.reshape(24, 3)), atol=1e-12)
+    np.testing.assert_allclose(rotvec_to_matrix(rotation_vectors(after)), after, atol=1e-12)
+    special = rotvec_to_matrix(np.array([[0, 0, 0], [np.pi, 0, 0], [0, np.pi - 1e-9, 0], [0, 0, 1e-9], [2.2, 2.2, 0]]))
+    np.testing.assert_allclose(rotvec_to_matrix(rotation_vectors(special)), special, atol=1e-8)
+    assert np.linalg.norm(rotation_vectors(special), axis=1).max() <= np.pi + 1e-9
 
 
 def test_a_doubtful_rotation_draws_less(rng):

@@ -29,14 +29,14 @@ from human_recon.body.parts import vertex_parts
 from human_recon.body.skeleton import JOINT_NAMES, PARENTS
 from human_recon.body.state import BodyState
 from human_recon.fitting.body_fit import BodyFit, FitProblem, Scene
-from human_recon.fitting.body_priors import JOINT_LIMITS
+from human_recon.fitting.body_priors import JOINT_LIMITS, rotation_vectors, turned
 from human_recon.fitting.covariance import CovarianceConfig, body_covariances
 from human_recon.fitting.data_terms import data_equations, told_equations
 from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS, TRANSLATION, BodyKinematics
 from human_recon.fitting.normal_equations import BodyArrays
 from human_recon.fitting.residuals import Residuals
 from human_recon.fitting.surface_match import SurfaceSamples
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.geometry.rotations import rotvec_to_matrix
 
 # A term that the caller adds: linearises itself at a state.
 ExtraTerm = Callable[[BodyState], Residuals]
@@ -105,7 +105,7 @@ class _Iterate:
 
     @property
     def state(self) -> BodyState:
-        return BodyState(self.betas, matrix_to_rotvec(self.rotations), self.trans)
+        return BodyState(self.betas, rotation_vectors(self.rotations), self.trans)
 
     @staticmethod
     def of(state: BodyState) -> _Iterate:
@@ -195,7 +195,7 @@ class BodyFitter:
         shift = float(np.linalg.norm(step[TRANSLATION]))
         step *= min(1.0, config.max_turn / max(turns, 1e-9), config.max_shift / max(shift, 1e-9))
         return _Iterate(
-            now.rotations @ rotvec_to_matrix(step[ROTATIONS].reshape(24, 3)),
+            turned(now.rotations, step),
             now.betas if held else np.clip(now.betas + step[BETAS], -_MAX_BETA, _MAX_BETA),
             now.trans + step[TRANSLATION],
         )
@@ -356,12 +356,14 @@ class _Work:
             self.similarity,
             config.covariance,
         )
-        near = np.abs(self.distances) < config.close  # NaN: matched with nothing
+        far = np.abs(self.distances)
+        near = far < config.close  # NaN: matched with nothing
+        far = far[np.isfinite(far)]
         return BodyFit(
             state=state,
             information=information,
             energy=system.energy,
-            residual=float(np.nanmedian(np.abs(self.distances))) if np.isfinite(self.distances).any() else np.nan,
+            residual=float(np.median(far)) if len(far) else np.nan,
             explained=float(near.mean()) if len(near) else 0.0,
             joints=joints,
             joint_covariance=joint_covariance,

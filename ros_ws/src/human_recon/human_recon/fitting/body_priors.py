@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from human_recon.fitting import priors
+from human_recon.geometry.rotations import rotvec_to_matrix_single
 
 _HINGES = np.array([(j, axis, sign) for j, axis, sign in priors.HINGES])
 _LIMITS = np.array([(j, axis, limit) for j, axis, limit in priors.LIMITS])
@@ -33,6 +34,30 @@ def log_rotation(r, out):
     length = np.sqrt(x * x + y * y + z * z)
     scale = 2.0 * np.arctan2(length, w) / length if length > 1e-12 * w else 2.0 / w
     out[0], out[1], out[2] = scale * x, scale * y, scale * z
+
+
+@numba.njit(cache=True, nogil=True)
+def rotation_vectors(rotations):
+    """[24, 3] of [24, 3, 3]."""
+    result = np.empty((len(rotations), 3))
+    for j in range(len(rotations)):
+        log_rotation(rotations[j], result[j])
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def turned(rotations, step):
+    """Rotations [24, 3, 3] after turns ``step`` [72] in their own frames."""
+    result = np.empty_like(rotations)
+    turn = np.empty((3, 3))
+    for j in range(len(rotations)):
+        rotvec_to_matrix_single(step[3 * j], step[3 * j + 1], step[3 * j + 2], turn)
+        for a in range(3):
+            for b in range(3):
+                result[j, a, b] = (
+                    rotations[j, a, 0] * turn[0, b] + rotations[j, a, 1] * turn[1, b] + rotations[j, a, 2] * turn[2, b]
+                )
+    return result
 
 
 @numba.njit(cache=True, nogil=True)
