@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from human_recon.body.model import BodyModel, default_body_model
+from human_recon.evaluation.catalogue import BY_NAME
 from human_recon.evaluation.evaluate import EvaluationOptions, evaluate
 from human_recon.evaluation.matching import MatchingConfig, match_people
 from human_recon.evaluation.measuring import MeasuringConfig
@@ -314,6 +315,7 @@ def test_shares_within_covariances_by_hand(body):
     assert curve["sigmas"][9] == pytest.approx(1.0)
     assert curve["joints"][9] == pytest.approx(100 * 52 / 72, abs=1e-3) and curve["joints"][29] == 100.0
     assert set(curve) == {"sigmas", "joints", "root", "turn"}
+    assert set(metrics) <= set(BY_NAME), "a metric that the catalogue lacks is in no table"
 
 
 # ---------------------------------------------------------------- who is in front

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from human_recon.body.model import BodyModel
+from human_recon.cli.evaluate import _PRINTED
 from human_recon.evaluation import plots
 from human_recon.evaluation.catalogue import BREAKDOWN, BY_NAME, METRICS
 from human_recon.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_sequences
@@ -180,6 +181,7 @@ def test_the_catalogue_is_sound():
     names = [metric.name for metric in METRICS]
     assert len(set(names)) == len(names)
     assert set(BREAKDOWN) <= set(names)
+    assert set(_PRINTED) <= set(names)
     groups = [metric.group for metric in METRICS]
     assert sorted(set(groups), key=groups.index) == [g for i, g in enumerate(groups) if i == 0 or groups[i - 1] != g]
     assert all(dataclasses.is_dataclass(metric) for metric in METRICS)
