@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from human_recon.body.measure import stature
+from human_recon.body.state import BodyState
 from human_recon.fitting.body_fitter import BodyFitConfig
+from human_recon.fitting.kinematics import BodyKinematics
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.tracking import kernels
 from human_recon.tracking.motion_filter import DOF, PELVIS, MotionConfig, MotionFilter, inverse, solved
 from human_recon.tracking.shape_filter import ShapeConfig, ShapeFilter
 from human_recon.tracking.tracked_body import BodyGeometry, TrackedBody, told_information
@@ -204,11 +207,32 @@ def test_the_trust_is_that_of_the_fit():
     assert TrackerConfig().trust == pytest.approx(BodyFitConfig().covariance.inflation_at(1.0) ** 2, rel=0.05)
 
 
+def test_compiled_kinematics_are_those_of_the_fit(body, rng):
+    """Against `fitting.kinematics`, and the turns against scipy's rotations."""
+    geometry, kinematics = BodyGeometry(body), BodyKinematics(body)
+    state = BodyState(rng.normal(size=10), rng.normal(0.0, 0.8, (24, 3)), rng.normal(size=3))
+    rotations = kernels.matrices(state.pose)
+    np.testing.assert_allclose(rotations, rotvec_to_matrix(state.pose), atol=1e-12)
+    np.testing.assert_allclose(kernels.vectors(rotations), matrix_to_rotvec(rotations), atol=1e-9)
+    joints, slope = kernels.joints_and_slope(
+        rotations, state.trans + geometry.rest_pelvis(state.betas), geometry.rest_joints(state.betas), geometry.parents
+    )
+    linear = kinematics.joints(state)
+    np.testing.assert_allclose(joints, linear.points, atol=1e-6)
+    np.testing.assert_allclose(slope, linear.jacobian[:, :, np.r_[0:72, 82:85]], atol=1e-6)
+    variance = rng.uniform(0.1, 1.0, 75)
+    np.testing.assert_allclose(kernels.spread(slope, variance), np.einsum("jap,p,jbp->jab", slope, variance, slope))
+    step = rng.normal(0.0, 0.5, 72)
+    there = kernels.turned(rotations, step)
+    np.testing.assert_allclose(there, rotations @ rotvec_to_matrix(step.reshape(24, 3)), atol=1e-12)
+    np.testing.assert_allclose(kernels.turns_between(rotations, there), step, atol=1e-9)
+
+
 def test_a_shape_moves_the_pose_as_little_as_the_fit_allows(body, rng):
     """Another stature than the fit's leaves the joints where they were seen: hips bend rather than feet sink."""
     geometry = BodyGeometry(body)
     fit = fitted(body, standing(betas=np.array([1.0, *np.zeros(9)])), Errors(1e-9, 1e-9, 1e-9), rng)
-    linear = geometry.kinematics.joints(fit.state)
+    linear = BodyKinematics(body).joints(fit.state)
     rows = linear.jacobian.reshape(72, 85) / 0.01
     information = rows.T @ rows + np.diag(np.r_[np.full(72, 10.0), np.full(13, 1e-2)])
     person = TrackedBody(geometry, MotionConfig(), ShapeConfig(), 1.0, replace(fit, information=information))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import lapack
 
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.tracking.kernels import turned, turns_between
 
 DOF = 75  # 72 of rotations, in the order of the joints, then 3 of the pelvis' position
 PELVIS = slice(72, 75)
@@ -102,7 +102,7 @@ class MotionFilter:
             information: [75, 75] what the frame alone says about the pose, with the weight that it had in the fit.
         """
         step = np.empty(DOF)
-        step[:72] = matrix_to_rotvec(np.swapaxes(self.rotations, 1, 2) @ rotations).ravel()
+        step[:72] = turns_between(self.rotations, rotations)
         step[PELVIS] = pelvis - self.pelvis
         self.pelvis = np.array(pelvis, np.float64)
         self.rotations = np.array(rotations, np.float64)
@@ -116,7 +116,7 @@ class MotionFilter:
         self.variance = left
 
     def _move(self, step: np.ndarray) -> None:
-        self.rotations = self.rotations @ rotvec_to_matrix(step[:72].reshape(24, 3))
+        self.rotations = turned(self.rotations, step[:72])
         self.pelvis = self.pelvis + step[PELVIS]
 
     def _posterior(self, information: np.ndarray, prior: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from human_recon.body.measure import stature
 from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
 from human_recon.fitting.body_fit import BodyFit, Expectation
-from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS, BodyKinematics
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS
+from human_recon.tracking.kernels import joints_and_slope, matrices, spread, turned, vectors
 from human_recon.tracking.motion_filter import DOF, PELVIS, MotionConfig, MotionFilter, solved
 from human_recon.tracking.shape_filter import ShapeConfig, ShapeFilter
 
@@ -23,7 +23,7 @@ class BodyGeometry:
 
     def __init__(self, model: BodyModel) -> None:
         self.model = model
-        self.kinematics = BodyKinematics(model)
+        self.parents = np.asarray(model.parents, np.int64)
         self._stature = stature(model, np.zeros(10))
         self.pelvis_slope = np.asarray(model.j_shapedirs[0], np.float64)  # [3, 10] metres per unit of each beta
         self.stature_slope = np.array([stature(model, row) - self._stature for row in np.eye(10)])
@@ -31,6 +31,10 @@ class BodyGeometry:
     def stature(self, betas: np.ndarray) -> float:
         """Metres, to first order."""
         return self._stature + float(self.stature_slope @ betas)
+
+    def rest_joints(self, betas: np.ndarray) -> np.ndarray:
+        """[24, 3] metres, in the rest pose."""
+        return self.model.j_template + self.model.j_shapedirs @ betas
 
     def rest_pelvis(self, betas: np.ndarray) -> np.ndarray:
         """[3] metres, the pelvis of a body with translation 0."""
@@ -56,7 +60,7 @@ class TrackedBody:
         """Now."""
         betas = self.shape.betas
         trans = self.motion.pelvis - self._geometry.rest_pelvis(betas)
-        return BodyState(betas.copy(), matrix_to_rotvec(self.motion.rotations), trans)
+        return BodyState(betas.copy(), vectors(self.motion.rotations), trans)
 
     @property
     def joints(self) -> np.ndarray:
@@ -69,8 +73,7 @@ class TrackedBody:
         grown = np.maximum(self.motion.variance - self._variance, 0.0)
         if not grown.any():
             return self._fit.joint_covariance
-        slope = self._linearised[1]
-        return self._fit.joint_covariance + np.einsum("jap,p,jbp->jab", slope, grown, slope)
+        return self._fit.joint_covariance + spread(self._linearised[1], grown)
 
     @property
     def joint_sigma(self) -> np.ndarray:
@@ -157,7 +160,7 @@ class TrackedBody:
         """The pose of a fit, had it the track's shape, and the weight [75, 75] that the frame had in it."""
         change = self.shape.betas - fit.state.betas
         pelvis = fit.state.trans + self._geometry.rest_pelvis(fit.state.betas)
-        rotations = rotvec_to_matrix(fit.state.pose)
+        rotations = matrices(np.asarray(fit.state.pose, np.float64))
         if np.abs(change).max() > 1e-9:
             # The filter has the pelvis where the fit has the translation: trans = pelvis - rest pelvis of the betas.
             whole = fit.information[np.ix_(_POSE, _POSE)]
@@ -169,7 +172,7 @@ class TrackedBody:
             size = np.abs(step).max()
             step *= min(1.0, _MOST_STEP / max(size, 1e-12))
             pelvis = pelvis + step[PELVIS]
-            rotations = rotations @ rotvec_to_matrix(step[:72].reshape(24, 3))
+            rotations = turned(rotations, step[:72])
         return pelvis, rotations, self._trust * information[np.ix_(_POSE, _POSE)]
 
     def _changed(self) -> None:
@@ -179,8 +182,9 @@ class TrackedBody:
     def _linearised(self) -> tuple[np.ndarray, np.ndarray]:
         """Joints [24, 3] and their slope [24, 3, 75] by the filter's degrees of freedom."""
         if self._cached is None:
-            linear = self._geometry.kinematics.joints(self.state)
-            self._cached = linear.points, linear.jacobian[:, :, _POSE]
+            geometry = self._geometry
+            rest = geometry.rest_joints(self.shape.betas)
+            self._cached = joints_and_slope(self.motion.rotations, self.motion.pelvis, rest, geometry.parents)
         return self._cached
 
 
