@@ -36,7 +36,7 @@ class Person:
     shape_locked: bool = False
     visibility: float = float("nan")  # share of the body that the camera sees, were nothing and no border in the way
     joint_covariance: np.ndarray | None = None  # [24, 3, 3] square metres
-    joint_confidence: np.ndarray | None = None  # [24] float32 in [0, 1], that the joint is where it is said to be
+    joint_confidence: np.ndarray | None = None  # [24] float32 in [0, 1], that the joint is within 10 cm of its place
     root_covariance: np.ndarray | None = None  # [6, 6] of the pelvis: position, rotation vector; m^2, m rad, rad^2
     velocity: np.ndarray | None = None  # [6] of the pelvis, camera frame: m/s, rad/s
     velocity_covariance: np.ndarray | None = None  # [6, 6]

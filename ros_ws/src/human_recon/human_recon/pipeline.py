@@ -40,10 +40,12 @@ from human_recon.perception.learned import LearnedConfig, LearnedPerception
 from human_recon.resources import model_path
 from human_recon.template.surface import Template
 from human_recon.template.tracker import TemplateConfig, TemplateTracker
+from human_recon.tracking.nearness import probability_within
 from human_recon.tracking.track import Track
 from human_recon.tracking.tracker import Measured, Tracker, TrackerConfig
 
 HEAD = joint_index("head")
+_NEAR = 0.10  # metres from the truth: a joint that is as it should be
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ class Pipeline:
             shape_locked=track.shape_locked,
             visibility=fit.visibility if fit is not None else np.nan,
             joint_covariance=track.joint_covariance,
+            joint_confidence=probability_within(track.joint_covariance, _NEAR),
             root_covariance=track.root_covariance,
             velocity=track.velocity,
             velocity_covariance=track.velocity_covariance,

@@ -156,7 +156,7 @@ class FakePipeline:
     def reset(self) -> None:
         self.resets += 1
 
-    def process(self, frame: Frame) -> People:
+    def process(self, frame: Frame, *, pixels: bool = True) -> People:
         self._called()
         seconds = float(os.environ.get("FAKE_SECONDS", "0"))
         if seconds:

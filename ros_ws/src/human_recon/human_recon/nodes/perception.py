@@ -479,7 +479,7 @@ class PerceptionNode(LifecycleNode):
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
             brain.pipeline.reset()
-        people = brain.pipeline.process(frame)
+        people = brain.pipeline.process(frame, pixels=any(self._is_wanted(key) for key in _OF_PIXELS))
         people = replace(people, people=tuple(p for p in people.people if _is_published(p, settings)))
         shown = {person.id for person in people.people}
         people = replace(people, templates=tuple(mesh for mesh in people.templates if mesh.id in shown))
@@ -655,6 +655,7 @@ def _seen_message(picture: _Picture, settings: Settings) -> Any:
 
 
 # What is for the eye only: key of the topic -> how its message is made; None: there is nothing to show.
+_OF_PIXELS = ("correspondences", "seen")  # made of what each pixel shows
 _PICTURES: dict[str, Callable[[_Picture, Settings], Any]] = {
     "markers": _markers_message,
     "overlay": _overlay_message,
