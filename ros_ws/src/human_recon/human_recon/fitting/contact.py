@@ -86,13 +86,13 @@ class SelfContact:
         rest = body.balls(model.v_template)
         gap = np.linalg.norm(rest[:, None, :3] - rest[None, :, :3], axis=-1) - rest[:, None, 3] - rest[None, :, 3]
         apart = _tree_distance(model.parents)[body.parts[:, None], body.parts[None, :]] >= 3
-        self._allowed = (gap > 0.03) & apart  # [K, K]
+        self.allowed = (gap > 0.03) & apart  # [K, K] bool, pairs of balls that must not overlap
 
     def residuals(self, state: BodyState, vertices: np.ndarray) -> Residuals:
         """See `human_recon.fitting.terms.Term`."""
         config, starts = self._config, self._body.part_start
         balls = self._body.balls(vertices)
-        first, second, depth = self_overlaps(balls, starts, self._allowed, -config.self_tolerance, config.most_pairs)
+        first, second, depth = self_overlaps(balls, starts, self.allowed, -config.self_tolerance, config.most_pairs)
         if len(first) == 0:
             return Residuals.nothing()
         away = away_from(balls[first], balls[second])

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from human_recon.body.state import BodyState
+from human_recon.fitting.free_space import spread
 from human_recon.fitting.kinematics import BodyKinematics
 from human_recon.fitting.residuals import Residuals
 from human_recon.geometry.plane import Plane
 
 _SOLES = (7, 8, 10, 11)  # ankles and feet
-_ELSEWHERE = 120  # vertices of the rest of the body that are looked at
+_SOLE = 14  # vertices of each foot that are looked at ...
+_ELSEWHERE = 120  # and of the rest of the body
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,21 @@ class FloorContact:
         self.kinematics, self.config, self.weight = kinematics, config, weight
         part = kinematics.model.weights.argmax(axis=1)
         foot, left = np.isin(part, _SOLES), kinematics.model.v_template[:, 0] > 0.0
-        self.feet = (np.flatnonzero(foot & left), np.flatnonzero(foot & ~left))
+        template = kinematics.model.v_template.astype(np.float64)
+        feet = (np.flatnonzero(foot & left), np.flatnonzero(foot & ~left))
+        self.feet = tuple(_sole(template, which) for which in feet)
         rest = np.flatnonzero(~foot)
         self.rest = rest[np.linspace(0, len(rest) - 1, _ELSEWHERE).astype(int)]
 
     def of(self, floor: Plane) -> _OnFloor:
         """The term for one floor."""
         return _OnFloor(self, floor)
+
+
+def _sole(template: np.ndarray, foot: np.ndarray) -> np.ndarray:
+    """Vertices spread over the lower side of a foot of a body that stands upright."""
+    lower = foot[template[foot, 1] < template[foot, 1].min() + 0.02]
+    return lower[spread(template[lower], _SOLE)]
 
 
 class _OnFloor:
@@ -47,19 +57,20 @@ class _OnFloor:
     def residuals(self, state: BodyState, vertices: np.ndarray) -> Residuals:
         """See `human_recon.fitting.terms.Term`."""
         parts, config, floor = self._parts, self._parts.config, self._floor
-        soles, heights = [], []
-        for foot in parts.feet:
-            height = floor.height(vertices[foot])
-            lowest = int(height.argmin())
-            soles.append(foot[lowest])
-            heights.append(height[lowest] - config.shoes)
-        lower = int(np.argmin(heights))
-        chosen = [soles[i] for i in range(2) if heights[i] < 0.0 or i == lower]
-        values = [heights[i] for i in range(2) if heights[i] < 0.0 or i == lower]
+        heights = [floor.height(vertices[foot]) - config.shoes for foot in parts.feet]
+        lower = int(np.argmin([height.min() for height in heights]))
+        chosen, values = [], []
+        for i, (foot, height) in enumerate(zip(parts.feet, heights, strict=True)):
+            # All of a sole that is in the floor; of the foot that somebody stands on at least its lowest point.
+            touching = height < 0.0
+            if i == lower:
+                touching[height.argmin()] = True
+            chosen.append(foot[touching])
+            values.append(height[touching])
         height = floor.height(vertices[parts.rest])
         sunk = np.flatnonzero(height < 0.0)
-        ids = np.concatenate([np.array(chosen, np.int64), parts.rest[sunk]])
-        value = np.concatenate([values, height[sunk]])
+        ids = np.concatenate([*chosen, parts.rest[sunk]])
+        value = np.concatenate([*values, height[sunk]])
         # Geman-McClure above the floor, its weight by iteratively reweighted least squares; a plain square below it.
         relax = np.where(value > 0.0, 1.0 / (1.0 + np.square(value / config.fade)), 1.0)
         scale = np.sqrt(parts.weight) / config.sigma
