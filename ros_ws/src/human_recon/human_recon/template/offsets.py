@@ -2,7 +2,8 @@
 
 One signed distance per vertex, along the normal of the body's rest surface. Every frame measures it where the camera
 sees the surface; the mean over all frames is kept with how much it rests on, and what has not been seen is
-interpolated over the surface.
+interpolated over the surface. Fingers, toes and faces are finer than what a depth camera tells from pose errors: their
+offsets are limited by part, as are those of others by what is worn there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from human_recon.body.model import BodyModel
 from human_recon.body.parts import edge_graph
+from human_recon.body.skeleton import joint_index
 from human_recon.camera.frame import Frame
 from human_recon.geometry.normals import vertex_normals
 
@@ -22,18 +24,23 @@ from human_recon.geometry.normals import vertex_normals
 class OffsetConfig:
     """Lengths in metres, memory in frames."""
 
-    thinnest: float = -0.02
-    thickest: float = 0.10
+    thinnest: float = -0.01
+    thickest: float = 0.06  # of clothes
+    hair: float = 0.08
+    face: float = 0.01
+    shoes: float = 0.02
+    hands: float = 0.0
     reach: float = 0.06  # a measurement farther from the deformed surface than this is of something else
     least_cosine: float = 0.35  # between the normal and the direction to the camera
     memory: float = 90.0  # observations, of a surface seen from the front, that the mean is over
-    smoothness: float = 1.0  # observations that the mean of a vertex' neighbours counts as
+    smoothness: float = 4.0  # observations that the mean of a vertex' neighbours counts as
 
 
 class OffsetSurface:
-    """What all people's offsets have in common: the body's rest normals and neighbourhoods."""
+    """What all people's offsets have in common: directions, limits and neighbourhoods of the rest surface."""
 
-    def __init__(self, model: BodyModel) -> None:
+    def __init__(self, model: BodyModel, config: OffsetConfig) -> None:
+        self.limits = _limits(model, config)  # [V] float32, metres
         self.normals = vertex_normals(model.v_template, model.faces).astype(np.float32)  # [V, 3]
         graph = edge_graph(model.v_template, model.faces)
         self.start = graph.indptr.astype(np.int32)  # [V + 1]
@@ -80,7 +87,7 @@ class Offsets:
         config, camera = self._config, frame.intrinsics
         return _observe(
             frame.depth, labels, person, camera.fx, camera.fy, camera.cx, camera.cy, skin, deformed, normals,
-            config.thinnest, config.thickest, config.reach, config.least_cosine, config.memory,
+            config.thinnest, self._surface.limits, config.reach, config.least_cosine, config.memory,
             self._mean, self._seen,
         )  # fmt: skip
 
@@ -88,13 +95,29 @@ class Offsets:
         """Carry what is known to what is not: one sweep, which converges over frames."""
         _spread(
             self._surface.start, self._surface.neighbours, self._mean, self._seen,
-            np.float32(self._config.smoothness), self.values,
+            np.float32(self._config.smoothness), np.float32(self._config.thinnest), self._surface.limits, self.values,
         )  # fmt: skip
+
+
+def _limits(model: BodyModel, config: OffsetConfig) -> np.ndarray:
+    """[V] float32, the largest offset of each vertex, blended between parts like the skinning."""
+    by_joint = np.full(model.joint_count, config.thickest)
+    by_joint[[joint_index(name) for name in ("l_wrist", "r_wrist", "l_hand", "r_hand")]] = config.hands
+    by_joint[[joint_index(name) for name in ("l_ankle", "r_ankle", "l_foot", "r_foot")]] = config.shoes
+    head = joint_index("head")
+    by_joint[head] = config.hair
+    limits = model.weights.astype(np.float64) @ by_joint
+    # Hair grows on the upper and rear half of the head.
+    on_head = model.weights[:, head] > 0.5
+    offset = model.v_template[on_head] - model.v_template[on_head].mean(axis=0)
+    is_face = offset[:, 1] - 0.7 * offset[:, 2] < 0.0
+    limits[np.flatnonzero(on_head)[is_face]] = config.face
+    return limits.astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
 def _observe(
-    depth, labels, person, fx, fy, cx, cy, skin, deformed, normals, thinnest, thickest, reach, least_cosine, memory,
+    depth, labels, person, fx, fy, cx, cy, skin, deformed, normals, thinnest, limits, reach, least_cosine, memory,
     mean, seen,
 ):  # fmt: skip
     height, width = depth.shape
@@ -126,8 +149,9 @@ def _observe(
         if dx * dx + dy * dy + dz * dz > reach * reach:
             continue
         offset = nx * (dx + x - skin[v, 0]) + ny * (dy + y - skin[v, 1]) + nz * (dz + z - skin[v, 2])
-        if offset < thinnest or offset > thickest:
-            continue
+        if offset < 2.0 * thinnest or offset > 2.0 * limits[v]:
+            continue  # of something else; what is only somewhat beyond the limit counts as at the limit
+        offset = min(max(offset, max(thinnest, -limits[v])), limits[v])
         weight = cosine * cosine
         mean[v] += (offset - mean[v]) * weight / (seen[v] + weight)
         seen[v] = min(seen[v] + weight, memory)
@@ -136,7 +160,7 @@ def _observe(
 
 
 @numba.njit(cache=True, nogil=True)
-def _spread(start, neighbours, mean, seen, smoothness, values):
+def _spread(start, neighbours, mean, seen, smoothness, thinnest, limits, values):
     """One Gauss-Seidel sweep of: least seen (d - mean)^2 + smoothness |d - mean of the neighbours|^2."""
     for v in range(values.shape[0]):
         degree = start[v + 1] - start[v]
@@ -146,4 +170,5 @@ def _spread(start, neighbours, mean, seen, smoothness, values):
         pull = smoothness if degree else np.float32(0.0)
         total = seen[v] + pull
         if total > 0.0:
-            values[v] = (seen[v] * mean[v] + pull * around / max(degree, 1)) / total
+            value = (seen[v] * mean[v] + pull * around / np.float32(max(degree, 1))) / total
+            values[v] = min(max(value, max(thinnest, -limits[v])), limits[v])

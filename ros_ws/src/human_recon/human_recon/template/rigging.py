@@ -28,6 +28,7 @@ from human_recon.geometry.normals import vertex_normals
 from human_recon.template.surface import Template, pose_template
 
 _LEAST_STRETCH = 0.5  # of blended rotations
+_SHARPENINGS = 5  # of skinning weights
 
 
 @dataclass(frozen=True)
@@ -199,16 +200,20 @@ def _transfer(
     )
     # A blend of rotations far apart flattens what it moves, and its inverse would blow it up: there the strongest
     # joint gets more of the weight, in the end all of it.
-    for _ in range(6):
+    for attempt in range(_SHARPENINGS + 1):
         # Vertices at the origin of the rest pose: what is left is the blended translation and the correctives.
         posed = pose_template(model, template, state)
         blended = posed.transforms.astype(np.float64).reshape(-1, 3, 4)[:, :, :3]
         flat = np.linalg.svd(blended, compute_uv=False)[:, 2] < _LEAST_STRETCH
-        if not flat.any():
+        if attempt == _SHARPENINGS or not flat.any():
             break
-        sharper = np.where(flat[:, None], np.square(template.skin_weights), template.skin_weights)
-        sharper[sharper < 1e-3] = 0.0
-        template = replace(template, skin_weights=sharper / sharper.sum(axis=1, keepdims=True))
+        weights = template.skin_weights.copy()
+        if attempt < _SHARPENINGS - 1:
+            weights[flat] = np.square(weights[flat])
+            weights[weights < 1e-3] = 0.0
+        else:
+            weights[flat] = np.eye(1, weights.shape[1])
+        template = replace(template, skin_weights=weights / weights.sum(axis=1, keepdims=True))
     rest = np.linalg.solve(blended, (vertices - posed.vertices)[:, :, None])[:, :, 0]
     return replace(template, vertices=rest.astype(np.float32))
 

@@ -141,7 +141,9 @@ class TemplateTracker:
     def _common(self) -> _Common:
         graph = build_graph(self.model, self.config.nodes)
         template = body_template(self.model, np.zeros(10))
-        return _Common(_Rigged(template, bind(self.model, graph, template)), OffsetSurface(self.model))
+        return _Common(
+            _Rigged(template, bind(self.model, graph, template)), OffsetSurface(self.model, self.config.offsets)
+        )
 
     def _rigged(self, template: Template) -> _Rigged:
         return _Rigged(template, bind(self.model, self._common.body.binding.graph, template))
