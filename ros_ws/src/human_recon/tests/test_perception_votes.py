@@ -11,7 +11,16 @@ from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.perception.people_input import CoarseView
 from human_recon.perception.people_net import PeopleFields, decode, decode_reference, read_people_net
 from human_recon.perception.prompts import enlarged
-from human_recon.perception.votes import Gatherings, VoteConfig, density, density_reference, gather, match_votes
+from human_recon.perception.votes import (
+    Gatherings,
+    VoteConfig,
+    apart,
+    apart_reference,
+    density,
+    density_reference,
+    gather,
+    match_votes,
+)
 
 PIXELS = (60, 80)
 AREA = 0.0018  # square metres of a pixel at 3 m
@@ -210,3 +219,14 @@ def test_prompts_are_enlarged_linearly(rng: np.random.Generator) -> None:
         0.25 * (share[:-1, :-1] + share[:-1, 1:] + share[1:, :-1] + share[1:, 1:]),
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_apart_equals_reference(count: int) -> None:
+    rng = np.random.default_rng(count)
+    for _ in range(50):
+        modes = rng.uniform(0.0, 0.5, (count, 6))
+        area = np.where(rng.random(count) < 0.1, 0.0, rng.random(count) ** 4)
+        expected = rng.random(count) < 0.3
+        arguments = (modes, area, expected, 0.3, 0.6, 0.1, np.argsort(-area, kind="stable"))
+        assert apart(*arguments).tolist() == apart_reference(*arguments)

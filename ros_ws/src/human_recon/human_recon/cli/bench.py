@@ -112,6 +112,7 @@ class _Online:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self.body = pipeline.body
 
     def process(self, frame: Frame) -> People:
         return self._pipeline.process(frame, pixels=False)

@@ -89,14 +89,14 @@ def _coarse_pixels(camera: CameraIntrinsics, coarse: CameraIntrinsics) -> tuple[
 @numba.njit(cache=True, nogil=True)
 def _gather_prompt(lookup, rows, columns, prompt, result):
     """The prompt of the coarse image at each crop pixel, 0 outside of the image."""
-    width = len(columns)
+    width = np.uint32(len(columns))
     for y in range(lookup.shape[0]):
         for x in range(lookup.shape[1]):
             result[y, x] = 0.0
             index = lookup[y, x]
             if index >= 0:
-                row = rows[index // width]
-                column = columns[index % width]
+                line = np.uint32(index) // width
+                row, column = rows[line], columns[np.uint32(index) - line * width]
                 if row >= 0 and column >= 0:
                     result[y, x] = prompt[row, column]
 

@@ -47,9 +47,10 @@ class CropCamera:
         distance = float(np.linalg.norm(centre))
         if not (np.isfinite(distance) and centre[2] > 0.0):
             raise ValueError(f"crop centre {centre.tolist()} is not in front of the camera")
-        ahead = centre / distance
-        right = np.array([ahead[2], 0.0, -ahead[0]]) / math.hypot(ahead[0], ahead[2])
-        rotation = np.stack([right, np.cross(ahead, right), ahead])
+        a, b, c = centre / distance
+        level = math.hypot(a, c)
+        # Rows: right, in the x-z plane; down = ahead x right; ahead.
+        rotation = np.array([[c / level, 0.0, -a / level], [-a * b / level, level, -b * c / level], [a, b, c]])
         return CropCamera(centre, rotation, size * distance / window, size)
 
     @property
@@ -162,6 +163,7 @@ def _crop_lookup(rotation, focal, intrinsics, width, height, lookup):
 @numba.njit(cache=True, nogil=True)
 def _crop_points(depth, lookup, rotation, centre, intrinsics, nearest, farthest, points):
     fx, fy, cx, cy = intrinsics
+    across, down = 1.0 / fx, 1.0 / fy
     width = np.uint32(depth.shape[1])  # unsigned and short: quicker to divide by
     for v in range(lookup.shape[0]):
         for u in range(lookup.shape[1]):
@@ -175,8 +177,8 @@ def _crop_points(depth, lookup, rotation, centre, intrinsics, nearest, farthest,
             z = float(depth[row, column])
             if z <= 0.0:
                 continue
-            x = (column - cx) / fx * z - centre[0]
-            y = (row - cy) / fy * z - centre[1]
+            x = (column - cx) * across * z - centre[0]
+            y = (row - cy) * down * z - centre[1]
             z -= centre[2]
             ahead = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z
             if ahead < nearest or ahead > farthest:

@@ -50,9 +50,8 @@ class CoarseView:
 
     def sample(self, depth: np.ndarray) -> np.ndarray:
         """The coarse depth [HEIGHT, WIDTH] float32: one reading per pixel, never a mean across an edge; 0 = none."""
-        coarse = depth[np.ix_(self.rows, self.columns)].astype(np.float32)
-        coarse[self.rows < 0] = 0.0
-        coarse[:, self.columns < 0] = 0.0
+        coarse = np.empty((HEIGHT, WIDTH), np.float32)
+        _sample(depth, self.rows, self.columns, coarse)
         return coarse
 
 
@@ -82,6 +81,15 @@ def people_input_reference(depth: np.ndarray, intrinsics: CameraIntrinsics) -> n
         slope = rise / np.maximum(steps, 1) / np.where(valid, z / focal, 1.0)
         result[channel] = slope / np.sqrt(1.0 + slope**2)
     return (result * valid).astype(np.float32)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sample(depth, rows, columns, coarse):
+    """Fill ``coarse`` with the chosen pixels, 0 where a row or column is -1."""
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            inside = rows[i] >= 0 and columns[j] >= 0
+            coarse[i, j] = depth[rows[i], columns[j]] if inside else 0.0
 
 
 @numba.njit(cache=True, nogil=True)

@@ -278,13 +278,45 @@ def _match(
     return shares, modes
 
 
-def _apart(modes: np.ndarray, area: np.ndarray, expected: np.ndarray, config: VoteConfig) -> list[int]:
+def _apart(modes: np.ndarray, area: np.ndarray, expected: np.ndarray, config: VoteConfig) -> np.ndarray:
     """Indices of the modes that are people of their own, by falling area; who is ``expected`` [K] may be minor."""
+    return apart(modes, area, expected, config.same, config.near, config.minor, np.argsort(-area, kind="stable"))
+
+
+@numba.njit(cache=True, nogil=True)
+def apart(modes, area, expected, same, near, minor, order):
+    """Those of ``modes`` [K, 6], in the ``order`` given, that are not part of an earlier one; see `VoteConfig`."""
+    kept = np.empty(len(order), np.int64)
+    count = 0
+    for k in order:
+        own = area[k] > 0.0
+        for other in kept[:count]:
+            squared = 0.0
+            for c in range(6):
+                squared += (modes[k, c] - modes[other, c]) ** 2
+            distance = math.sqrt(squared)
+            little = distance < near and area[k] < minor * area[other] and not expected[k]
+            own = own and not (distance < same or little)
+        if own:
+            kept[count] = k
+            count += 1
+    return kept[:count].copy()
+
+
+def apart_reference(
+    modes: np.ndarray,
+    area: np.ndarray,
+    expected: np.ndarray,
+    same: float,
+    near: float,
+    minor: float,
+    order: np.ndarray,
+) -> list[int]:
+    """:func:`apart`, written to be read."""
     kept: list[int] = []
-    for k in np.argsort(-area, kind="stable"):
+    for k in order:
         distance = np.linalg.norm(modes[kept] - modes[k], axis=1)
-        minor = (distance < config.near) & (area[k] < config.minor * area[kept]) & ~expected[k]
-        part = (distance < config.same) | minor
+        part = (distance < same) | ((distance < near) & (area[k] < minor * area[kept]) & ~expected[k])
         if area[k] > 0 and not part.any():
             kept.append(int(k))
     return kept
@@ -350,7 +382,8 @@ def _describe(
         if area[k] >= config.least_area and pixels[k] >= config.least_pixels and (modes[k, [2, 5]] > 0.1).all()
     ]
     share = np.zeros((len(order), fields.foreground.size), np.float32)
-    share[:, index] = (foreground[:, None] * shares[:, order]).T
+    for row, k in zip(share, order, strict=True):
+        row[index] = foreground * shares[:, k]
     off = np.abs(votes[:, None] - modes[None, order]).mean(-1)
     parts = weight[:, None] * shares[:, order]
     total = parts.sum(0)
