@@ -170,13 +170,19 @@ def add_points(
         if along[m] <= 0.0 and around[m] <= 0.0:
             continue
         i = ids[m]
-        # The metric's root is a I + b n n^T.
-        a0 = np.sqrt(around[m])
-        b0 = np.sqrt(around[m] + along[m]) - a0
-        for a in range(3):
+        # The metric's root is a I + b n n^T; along the normal alone one row of it is enough.
+        rows = 3 if around[m] > 0.0 else 1
+        if rows == 3:
+            a0 = np.sqrt(around[m])
+            b0 = np.sqrt(around[m] + along[m]) - a0
+            for a in range(3):
+                for b in range(3):
+                    root[a, b] = b0 * directions[m, a] * directions[m, b] + (a0 if a == b else 0.0)
+        else:
+            a0 = np.sqrt(along[m])
             for b in range(3):
-                root[a, b] = b0 * directions[m, a] * directions[m, b] + (a0 if a == b else 0.0)
-        for a in range(3):
+                root[0, b] = a0 * directions[m, b]
+        for a in range(rows):
             error[a] = root[a, 0] * errors[m, 0] + root[a, 1] * errors[m, 1] + root[a, 2] * errors[m, 2]
         blend[:] = 0.0
         raw[:] = 0.0
@@ -196,7 +202,7 @@ def add_points(
                 for k in range(shapes):
                     raw[a, k] += u * drift[j, a, k]
             # d(omega x y) by omega is -[y]x.
-            for a in range(3):
+            for a in range(rows):
                 r0, r1, r2 = u * root[a, 0], u * root[a, 1], u * root[a, 2]
                 parts[count, a, 0], parts[count, a, 1], parts[count, a, 2] = r0, r1, r2
                 parts[count, a, 3] = r2 * y1 - r1 * y2
@@ -208,13 +214,13 @@ def add_points(
             for k in range(shapes):
                 for c in range(3):
                     raw[a, k] += blend[a, c] * shapedirs[i, c, k]
-        for a in range(3):
+        for a in range(rows):
             for k in range(shapes):
                 slope[a, k] = root[a, 0] * raw[0, k] + root[a, 1] * raw[1, k] + root[a, 2] * raw[2, k]
 
         for s in range(count):
             j = part_ids[s]
-            for a in range(3):
+            for a in range(rows):
                 for p in range(6):
                     value = parts[s, a, p]
                     twist_gradient[j, p] += value * error[a]
@@ -224,17 +230,15 @@ def add_points(
                 i2 = part_ids[t]
                 if i2 > j:
                     continue
-                for p in range(6):
-                    for q in range(6):
-                        by_twist[j, i2, p, q] += (
-                            parts[s, 0, p] * parts[t, 0, q]
-                            + parts[s, 1, p] * parts[t, 1, q]
-                            + parts[s, 2, p] * parts[t, 2, q]
-                        )
-        for k in range(shapes):
-            shape_gradient[k] += slope[0, k] * error[0] + slope[1, k] * error[1] + slope[2, k] * error[2]
-            for q in range(k + 1):
-                by_shapes[k, q] += slope[0, k] * slope[0, q] + slope[1, k] * slope[1, q] + slope[2, k] * slope[2, q]
+                for a in range(rows):
+                    for p in range(6):
+                        for q in range(6):
+                            by_twist[j, i2, p, q] += parts[s, a, p] * parts[t, a, q]
+        for a in range(rows):
+            for k in range(shapes):
+                shape_gradient[k] += slope[a, k] * error[a]
+                for q in range(k + 1):
+                    by_shapes[k, q] += slope[a, k] * slope[a, q]
 
 
 @numba.njit(cache=True, nogil=True)
