@@ -27,10 +27,11 @@ from human_recon.tracking.kernels import turned, turns_between
 DOF = 75  # 72 of rotations, in the order of the joints, then 3 of the pelvis' position
 PELVIS = slice(72, 75)
 
-# Radians per second: what each joint's rotation changes by, per axis; root mean squares of people who walk, sit, dance
-# and gesture in `human-recon simulate`, both sides of the body alike, at least 0.2.
+# Radians per second: what each joint's rotation changes by, per axis; root mean squares of three sequences of
+# `human-recon simulate` (scenarios walk, cross and mixed), both sides of the body alike, at least 0.2, and 0.6 for the
+# root, which turns faster than there where people turn round.
 _JOINT_SPEED = (
-    0.35, 0.9, 0.9, 0.25, 1.3, 1.3, 0.2, 0.95, 0.95, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.25, 0.8, 0.8, 0.5, 0.5, 0.6, 0.6,
+    0.6, 0.9, 0.9, 0.25, 1.3, 1.3, 0.2, 0.95, 0.95, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.25, 0.8, 0.8, 0.5, 0.5, 0.6, 0.6,
     0.2, 0.2,
 )  # fmt: skip
 
@@ -41,17 +42,19 @@ class MotionConfig:
 
     joint_speed: tuple[float, ...] = _JOINT_SPEED  # [24] rad/s per axis, stationary standard deviation
     joint_persistence: float = 0.15  # seconds for which a joint keeps its angular velocity
+    root_persistence: float = 0.5  # the same for the turn of the whole body
     pelvis_speed: float = 0.8  # m/s per axis
     pelvis_persistence: float = 3.0  # seconds
     # The prediction's standard deviations as the fit is told them, over the filter's own. Below 1 fits follow the past
     # more and the frame less: their errors change from frame to frame by more than their weights in the fit say.
-    told: float = 0.7
+    told: float = 0.6
     outlier: float = 4.0  # standard deviations of a degree of freedom beyond which a step says nothing about velocity
 
     def __post_init__(self) -> None:
         if len(self.joint_speed) != 24 or min(self.joint_speed) <= 0:
             raise ValueError("joint_speed must be 24 positive numbers")
-        if min(self.joint_persistence, self.pelvis_persistence, self.pelvis_speed, self.told, self.outlier) <= 0:
+        persistence = (self.joint_persistence, self.root_persistence, self.pelvis_persistence)
+        if min(*persistence, self.pelvis_speed, self.told, self.outlier) <= 0:
             raise ValueError("persistence, speed, told and outlier must be above 0")
 
 
@@ -66,6 +69,7 @@ class MotionFilter:
         speed = np.repeat(np.asarray(config.joint_speed, np.float64), 3)
         self._speed = np.concatenate([speed, np.full(3, config.pelvis_speed)])
         self._persistence = np.full(DOF, config.joint_persistence)
+        self._persistence[:3] = config.root_persistence
         self._persistence[PELVIS] = config.pelvis_persistence
         self.pelvis = np.array(pelvis, np.float64)  # [3] metres
         self.rotations = np.array(rotations, np.float64)  # [24, 3, 3] of each joint relative to its parent
