@@ -18,7 +18,8 @@ class SurfaceSamples:
 
     def __init__(self, model: BodyModel, count: int) -> None:
         vertices = np.asarray(model.v_template, np.float64)
-        self.ids = _farthest_points(vertices, min(count, len(vertices)))  # [C] int64
+        # In order, so that what belongs to them is read from memory in order.
+        self.ids = np.sort(_farthest_points(vertices, min(count, len(vertices))))  # [C] int64
         self.rest = np.ascontiguousarray(vertices[self.ids], np.float32)  # [C, 3]
         self.rest_normals = np.ascontiguousarray(vertex_normals(vertices, model.faces))  # [V, 3], of all vertices
 
