@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 import trimesh
 
+from human_recon.body.landmarks import LANDMARK_NAMES, landmark_vertices
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import ModelFileError, default_body_model
 from human_recon.body.state import BodyState
 from human_recon.cli.main import main
 from human_recon.fitting.priors import load_pose_mixture
 from human_recon.fitting.starts import standing_pose
+from human_recon.geometry.normals import vertex_normals
 from human_recon.io.errors import InputError
 from human_recon.io.mesh_import import read_mesh
 from human_recon.io.template_file import write_template
 from human_recon.template.graph import build_graph
 from human_recon.template.loading import load_template
 from human_recon.template.registration import bind
-from human_recon.template.rigging import RiggedMesh, RiggingError, _closest_shares, rig
+from human_recon.template.rigging import RiggedMesh, RiggingError, _closest_shares, _join_islands, rig
 from human_recon.template.surface import body_template, pose_template
 
 BODY = default_body_model()
@@ -155,6 +157,20 @@ def test_nearest_points_of_triangles() -> None:
     sampled = np.linalg.norm(np.einsum("gk,nkc->ngc", grid, triangles) - points[:, None], axis=2).min(axis=1)
     assert (distance <= sampled + 1e-9).all()
     assert (sampled - distance).max() < 0.08  # the spacing of the samples
+
+
+def test_cloth_that_a_hand_touches_stays_with_the_belly() -> None:
+    """A patch of the belly is tied to a hand, as when that lies on it; nothing else is touched."""
+    body, count = BODY.v_template.astype(np.float64), BODY.vertex_count
+    normals = vertex_normals(body, BODY.faces)
+    corners = np.repeat(np.arange(count, dtype=np.int32)[:, None], 3, axis=1)
+    shares = np.tile([1.0, 0.0, 0.0], (count, 1))
+    patch = np.linalg.norm(body - body[landmark_vertices(BODY)[LANDMARK_NAMES.index("navel")]], axis=1) < 0.06
+    assert 20 < patch.sum() < 500
+    corners[patch] = landmark_vertices(BODY)[LANDMARK_NAMES.index("l_fingertip")]
+    _join_islands(corners, shares, body, normals, body, BODY.faces, BODY)
+    place = np.einsum("vk,vkc->vc", shares, body[corners])
+    np.testing.assert_allclose(place, body, atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".glb", ".obj", ".stl"])

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import coo_matrix, csr_matrix, diags
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from human_recon.body.lbs import pose_body
@@ -29,6 +30,8 @@ from human_recon.template.surface import Template, pose_template
 
 _LEAST_STRETCH = 0.5  # of blended rotations
 _SHARPENINGS = 5  # of skinning weights
+_JUMP = 0.1  # metres on the body, across an edge of the mesh
+_ISLAND_SWEEPS = 4
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,9 @@ def _transfer(
 ) -> Template:
     """Skin weights and correspondence from the body in ``state``, and the way back to the rest pose."""
     skin = pose_body(model, state).vertices.astype(np.float64)
-    corners, shares = _under(vertices, _outward_normals(vertices, faces, skin), skin, model.faces)
+    normals = _outward_normals(vertices, faces, skin)
+    corners, shares = _under(vertices, normals, skin, model.faces)
+    _join_islands(corners, shares, vertices, normals, skin, faces, model)
     weights = np.einsum("vk,vkj->vj", shares, model.weights[corners].astype(np.float64))
     lengths = edge_graph(vertices, np.asarray(faces, np.int64))
     weights = _smoothed(weights, lengths, config.smoothing)
@@ -231,11 +236,53 @@ def _outward_normals(vertices: np.ndarray, faces: np.ndarray, skin: np.ndarray) 
     return normals
 
 
+def _join_islands(
+    corners: np.ndarray,
+    shares: np.ndarray,
+    vertices: np.ndarray,
+    normals: np.ndarray,
+    skin: np.ndarray,
+    faces: np.ndarray,
+    model: BodyModel,
+) -> None:
+    """Tie islands to the part of the body that the mesh around them is tied to; in place.
+
+    A hand held to the belly draws the cloth beside it to itself. What is drawn wrongly is an island: all edges around
+    it jump on the body. The hand itself is none, since the arm leads there.
+    """
+    edges = np.unique(np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0)
+    length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
+    for _ in range(_ISLAND_SWEEPS):
+        place = np.einsum("vk,vkc->vc", shares, model.v_template[corners])
+        jump = np.linalg.norm(place[edges[:, 0]] - place[edges[:, 1]], axis=1) > _JUMP + 3.0 * length
+        if not jump.any():
+            return
+        whole = edges[~jump]
+        ties = coo_matrix((np.ones(len(whole)), (whole[:, 0], whole[:, 1])), shape=(len(vertices),) * 2)
+        piece = connected_components(ties, directed=False)[1]
+        size = np.bincount(piece)
+        around: dict[int, list[int]] = {}
+        for a, b in edges[jump]:
+            if size[piece[a]] != size[piece[b]]:
+                inner, outer = (a, b) if size[piece[a]] < size[piece[b]] else (b, a)
+                around.setdefault(int(piece[inner]), []).append(int(outer))
+        for island, shore in around.items():
+            own = np.flatnonzero(piece == island)
+            reach = _JUMP + float(np.linalg.norm(np.ptp(vertices[own], axis=0)))
+            near = cKDTree(place[shore]).query(model.v_template, distance_upper_bound=reach)[0] < np.inf
+            corners[own], shares[own] = _under(vertices[own], normals[own], skin, model.faces, near)
+
+
 def _under(
-    points: np.ndarray, normals: np.ndarray, skin: np.ndarray, faces: np.ndarray
+    points: np.ndarray, normals: np.ndarray, skin: np.ndarray, faces: np.ndarray, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The point of the body under each point: corners [V, 3] int32 and barycentric shares [V, 3]."""
-    nearest = cKDTree(features(skin, vertex_normals(skin, faces))).query(features(points, normals))[1]
+    """The point of the body under each point: corners [V, 3] int32 and barycentric shares [V, 3].
+
+    ``allowed`` [body's V] bool: vertices of the body one of which is to be a corner; None: any.
+    """
+    ids = np.arange(len(skin)) if allowed is None else np.flatnonzero(allowed)
+    tree = cKDTree(features(skin[ids], vertex_normals(skin, faces)[ids]))
+    nearest = ids[tree.query(features(points, normals))[1]]
     order = np.argsort(faces.ravel(), kind="stable")
     start = np.concatenate([[0], np.cumsum(np.bincount(faces.ravel(), minlength=len(skin)))])
     around = order // 3  # faces around each vertex
