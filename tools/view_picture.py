@@ -62,12 +62,12 @@ def _picture(url: str, browser_path: str, args: argparse.Namespace) -> None:
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(_PATIENCE_MS)
         page.goto(url)
-        # About software rendering, which the reader of the picture does not care for.
-        page.add_style_tag(content=".mantine-Notification-root {display: none}")
         for number in range(1, args.frame + 1):
             page.wait_for_function(f"document.querySelector('.status')?.innerText.includes('frame {number}/')")
             if number < args.frame:
                 page.get_by_role("button", name="step ▶").click()
+        # About software rendering, which the reader of the picture does not care for.
+        page.add_style_tag(content=".mantine-Notification-root {display: none}")
         page.get_by_role("button", name=args.look).click()
         page.wait_for_timeout(5000)
         page.screenshot(path=f"{folder}/page.png")

@@ -37,7 +37,7 @@ from human_recon.nodes.collector import people_from_messages
 from human_recon.nodes.frames import frame_from_cloud, frame_from_images, stamp_ns
 from human_recon.people import People, TemplateMesh
 
-_KEPT = 12  # stamps that wait for the rest of their messages
+_KEPT = 48  # stamps that wait for the rest of their messages: 1.6 s of a camera, for a node as slow as that
 _PATIENCE = 0.5  # seconds a result waits for its depth and labels before it is given without
 _LOOK = 1.0  # seconds between looks for what the node listens to
 _INPUT_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
@@ -64,7 +64,7 @@ class NodeSource:
     """The newest results of a perception node with the depth they were found in; use as a context manager.
 
     What the node listens to is asked of the ROS graph, so that remapped topics need not be told. Subscribes as the
-    node's inputs do (best effort), and holds at most a dozen frames, however long nobody asks for one.
+    node's inputs do (best effort), and holds at most 48 frames, however long nobody asks for one.
     """
 
     def __init__(self, node_name: str = "/perception") -> None:
