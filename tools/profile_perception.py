@@ -21,7 +21,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(1, str(ROOT / "ros_ws/src/human_recon"))  # PYTHONPATH comes first: other versions can be profiled
+sys.path.append(str(ROOT / "ros_ws/src/human_recon"))  # PYTHONPATH comes first: other versions can be profiled
 
 from human_recon.body.model import default_body_model  # noqa: E402
 from human_recon.camera.frame import Frame  # noqa: E402
