@@ -50,7 +50,8 @@ class SceneCoherenceConfig:
     seen_tolerance: float = 0.15  # nobody's pixels nearer than this to a body show it
     order_robust: float = 0.1  # Geman-McClure scale: a body far from its pixels is not mended by a push
     iterations: int = 10
-    most_surprise: float = 60.0  # squared Mahalanobis length of somebody's move; who needs a longer one stays
+    most_surprise: float = 30.0  # squared Mahalanobis length of somebody's move; who needs a longer one stays
+    damping: float = 4.0  # of a step, times the fits' information: overlaps are linear over short ways only
     longest_turn: float = 0.2  # radians, of one joint in one iteration
     longest_shift: float = 0.1
 
@@ -188,7 +189,7 @@ class SceneCoherence:
             rows, values = self._between(group, states, bodies, people, coarse)
             if len(values) == 0:
                 break
-            matrix = anchor + rows.T @ rows
+            matrix = (1.0 + config.damping) * anchor + rows.T @ rows
             step = -scipy.linalg.solve(matrix, anchor @ moved + rows.T @ values, assume_a="pos")
             if not np.isfinite(step).all():
                 break
