@@ -75,9 +75,7 @@ class Window:
 @contextmanager
 def browser_window(width: int = 960, height: int = 400) -> Iterator[Window]:
     """A window of a real browser; skips the test, and says why, where there is none."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is missing (requirements/test.txt)"
-    )
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing (requirements/test.txt)")
     path = find_browser()
     if path is None:
         pytest.skip("no Chromium on PATH: run tools/install_browser.sh, or name one in $HUMAN_RECON_BROWSER")
