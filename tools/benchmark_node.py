@@ -52,8 +52,12 @@ def measure(
             samples: list[Usage] = []
             arrivals = bench.stream(footage, rate, seconds, lambda: samples.append(node.usage()))
             after, own_after = (samples[-1] if samples else node.usage()), Usage.of(os.getpid())
+            described = describe(arrivals, bench.outputs, rate)
+            cpu = node.usage().cpu_seconds - before.cpu_seconds
             result = {
-                **describe(arrivals, bench.outputs, rate),
+                **described,
+                # Of all threads of the node; hardly depends on what else the machine does.
+                "cpu_ms_per_frame": round(1e3 * cpu / max(described["frames_answered"], 1), 1),
                 "people_found": _median(bench.people()),
                 "cores_node": round(after.cores_since(before), 3),
                 "cores_bench": round(own_after.cores_since(own_before), 3),
@@ -176,8 +180,8 @@ def main() -> int:
 
 
 HEADER = (
-    f"{'people':>6} {'found':>5} {'Hz':>6} {'lost':>6}  {'p50':>7} {'p95':>7} {'max':>7}  {'cores':>5} {'bench':>5}"
-    f" {'RSS MB':>7}  exit"
+    f"{'people':>6} {'found':>5} {'Hz':>6} {'lost':>6}  {'p50':>7} {'p95':>7} {'max':>7}  {'cores':>5}"
+    f" {'CPUms':>6} {'bench':>5} {'RSS MB':>7}  exit"
 )
 
 
@@ -188,7 +192,8 @@ def line(case: dict[str, Any]) -> str:
     found = "-" if case["people_found"] is None else case["people_found"]
     return (
         f"{people:>6} {found:>5} {case['rate_hz']:6.2f} {case['dropped']:6.1%}  {time['p50']:7.1f} {time['p95']:7.1f}"
-        f" {time['max']:7.1f}  {case['cores_node']:5.2f} {case['cores_bench']:5.2f} {case['rss_mb']['end']:7.0f}"
+        f" {time['max']:7.1f}  {case['cores_node']:5.2f} {case['cpu_ms_per_frame']:6.1f}"
+        f" {case['cores_bench']:5.2f} {case['rss_mb']['end']:7.0f}"
         f"  {case['exit_code']}"
     )
 
