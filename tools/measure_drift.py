@@ -89,7 +89,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     config = PipelineConfig(workers=1, template=TemplateConfig(surface="smpl+d"))
     pipeline = Pipeline(config, body)
     rows: list[list[float]] = []
-    spent = []
     stride = max(1, round(FPS / args.rate))
     for seed in args.seeds:
         pipeline.reset()
@@ -98,7 +97,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for index in range(0, len(sequence), stride):
             true = sequence.true_frame(index, color=False)
             people = pipeline.process(true.frame)
-            spent.append(people.timings["template"] / max(len(people.templates), 1))
             if true.people:
                 perfect = render(sequence.scene(index), sequence.view(index), body)
                 where = {person.id: person.joints[0] for person in true.people}
@@ -114,7 +112,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "assets": assets.digest,
         "measured": len(rows),
         "figures": {name: figures_of(table, 3 + k) for k, name in enumerate(NAMES)},
-        "milliseconds_per_template": {"median": 1e3 * float(np.median(spent)), "least": 1e3 * float(np.min(spent))},
         "curves": {name: curve_of(table, 3 + k) for k, name in enumerate(NAMES)},
         "date": time.strftime("%Y-%m-%d"),
         "environment": describe_environment(),
