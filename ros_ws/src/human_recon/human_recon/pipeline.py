@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import cv2
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.measure import stature
@@ -25,7 +25,7 @@ from human_recon.fitting.icp import IcpConfig, IcpFitter
 from human_recon.fitting.icp_people import IcpPeopleConfig, fit_people
 from human_recon.fitting.kinematics import PARAMETERS, BodyKinematics
 from human_recon.fitting.priors import load_pose_mixture
-from human_recon.fitting.scene_coherence import SceneCoherence, SceneCoherenceConfig
+from human_recon.fitting.scene_coherence import Coherent, SceneCoherence, SceneCoherenceConfig
 from human_recon.fitting.scene_terms import SceneTerms, SceneTermsConfig
 from human_recon.geometry.plane import Plane
 from human_recon.inference.choice import EngineChoice, open_engine
@@ -96,6 +96,7 @@ class Pipeline:
         self.config = config
         self.body = body
         self._pool = ThreadPoolExecutor(config.workers, "fit")
+        self._libraries = ThreadpoolController()
         self._eye = _eye(config, body, self._pool)
         self._tracker = Tracker(body, config.tracker)
         self._templates = TemplateTracker(body, config.template)
@@ -131,6 +132,11 @@ class Pipeline:
         """
         if not np.isfinite(frame.depth).all():
             raise ValueError("depth has NaN or inf; no reading must be 0")
+        # People are worked on side by side; BLAS' own threads would wait for each other on matrices this small.
+        with self._libraries.limit(limits=1, user_api="blas"):
+            return self._process(frame, pixels)
+
+    def _process(self, frame: Frame, pixels: bool) -> People:
         clock = Clock()
         frame = undistort_frame(frame)
         if not self.config.track:
@@ -161,7 +167,7 @@ class Pipeline:
             people.append(self._person(track, measurement))
             evidences.append(measurement.hypothesis.evidence if measurement is not None else None)
         clock.lap("describe")
-        templates = self._templates.update(frame, people, evidences, labels)
+        templates = self._templates.update(frame, people, evidences, labels, self._pool)
         clock.lap("template")
         return People(
             frame=frame,
@@ -248,7 +254,10 @@ class _GeometricEye:
     def __init__(self, config: PipelineConfig, body: BodyModel, pool: ThreadPoolExecutor) -> None:
         self._config, self._pool = config, pool
         self._detector = GeometricDetector(config.detector)
-        self._fitter = IcpFitter(BodyKinematics(body), load_pose_mixture(), config.icp)
+        kinematics = BodyKinematics(body)
+        self._fitter = IcpFitter(kinematics, load_pose_mixture(), config.icp)
+        # Says how much of everybody is seen; its bodies have been kept apart already.
+        self._coherence = SceneCoherence(kinematics, config=replace(config.coherence, enabled=False))
 
     def reset(self) -> None: ...
 
@@ -279,6 +288,15 @@ class _GeometricEye:
             self._pool,
         )
         clock.lap("fit")
+        owner = np.full(frame.depth.shape, -1, np.int16)
+        for k, hypothesis in enumerate(hypotheses):
+            owner[hypothesis.mask] = k
+        kept = [(k, fit) for k, fit in enumerate(fits) if fit is not None]
+        scene = Scene(frame, owner, found.floor, frame.up)
+        seen = _with_visibility(self._coherence.keep([k for k, _ in kept], [fit for _, fit in kept], scene))
+        for (k, _), fit in zip(kept, seen, strict=True):
+            fits[k] = fit
+        clock.lap("coherence")
         return fits
 
 
@@ -344,16 +362,18 @@ class _Register:
         def one(problem: FitProblem) -> BodyFit:
             return self._fitter.fit(problem, scene, extra=[self._terms.of(problem, scene)])
 
-        # One thread per person; BLAS' own threads would wait for each other on matrices this small.
-        with threadpool_limits(limits=1, user_api="blas"):
-            fits = list(self._pool.map(one, problems))
-            clock.lap("fit")
-            coherent = self._coherence.keep([problem.person for problem in problems], fits, scene)
-            clock.lap("coherence")
-        return [
-            replace(fit, joint_seen=seen, visibility=float(visibility))
-            for fit, seen, visibility in zip(coherent.fits, coherent.joint_seen, coherent.visibility, strict=True)
-        ]
+        fits = list(self._pool.map(one, problems))
+        clock.lap("fit")
+        coherent = self._coherence.keep([problem.person for problem in problems], fits, scene)
+        clock.lap("coherence")
+        return _with_visibility(coherent)
+
+
+def _with_visibility(coherent: Coherent) -> list[BodyFit]:
+    return [
+        replace(fit, joint_seen=seen, visibility=float(visibility))
+        for fit, seen, visibility in zip(coherent.fits, coherent.joint_seen, coherent.visibility, strict=True)
+    ]
 
 
 def _as_seen(problem: FitProblem) -> BodyFit:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from human_recon.body.lbs import pose_body
 from human_recon.camera.frame import Frame
@@ -44,8 +43,8 @@ def fit_people(
         everybody |= hypothesis.mask
     surroundings = surface.surroundings
 
-    def fit(hypothesis: PersonHypothesis, before: Expectation | None) -> tuple[Fit, Observation]:
-        observation = observe(
+    def look(hypothesis: PersonHypothesis) -> Observation:
+        return observe(
             surface.points,
             surface.normals,
             hypothesis.mask,
@@ -55,22 +54,30 @@ def fit_people(
             surroundings.floor,
             surroundings.up,
         )
-        found = fitter.search(observation) if before is None else fitter.track(observation, before.state, np.inf)
-        return found, observation
 
-    # One thread per person; BLAS' own threads would wait for each other on matrices this small.
-    with threadpool_limits(limits=1, user_api="blas"):
-        pairs = list(pool.map(fit, hypotheses, expected))
-        judged = _judge(fitter, frame, hypotheses, [found for found, _ in pairs])
-        believed = [
+    def fit(observation: Observation, before: Expectation | None) -> Fit:
+        return fitter.search(observation) if before is None else fitter.track(observation, before.state, np.inf)
+
+    def believed() -> list[int]:
+        judged = _judge(fitter, frame, hypotheses, fits)
+        return [
             k
             for k, (residual, explained) in enumerate(judged)
             if residual <= config.max_residual and explained >= config.min_explained
         ]
-        apart = keep_apart(fitter, [pairs[k][0] for k in believed], [pairs[k][1] for k in believed], coherence)
+
+    observations = list(pool.map(look, hypotheses))
+    fits = list(pool.map(fit, observations, expected))
+    kept = believed()
+    lost = [k for k, before in enumerate(expected) if before is not None and k not in kept]
+    if lost:  # what the past led astray is looked for anew
+        for k, again in zip(lost, pool.map(fitter.search, [observations[k] for k in lost]), strict=True):
+            fits[k] = again
+        kept = believed()
+    apart = keep_apart(fitter, [fits[k] for k in kept], [observations[k] for k in kept], coherence)
     result: list[BodyFit | None] = [None] * len(hypotheses)
-    again = _judge(fitter, frame, [hypotheses[k] for k in believed], apart)
-    for k, found, (residual, explained) in zip(believed, apart, again, strict=True):
+    judged = _judge(fitter, frame, [hypotheses[k] for k in kept], apart)
+    for k, found, (residual, explained) in zip(kept, apart, judged, strict=True):
         sigma = fitter.joint_sigma(found)
         result[k] = BodyFit(
             state=found.state,

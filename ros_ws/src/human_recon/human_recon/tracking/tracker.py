@@ -113,7 +113,7 @@ class Tracker:
         chosen = [k for k in self._known.values() if person in (0, k.id)]
         for known in chosen:
             known.body.shape.lock(lock)
-        return bool(chosen) or person == 0
+        return bool(chosen)
 
     def places(self, stamp_ns: int) -> np.ndarray:
         """[T, 6] metres, pelvis and chest of everybody who is believed, predicted to a time."""
