@@ -50,6 +50,12 @@ def test_rotation_vector_of_a_matrix_gives_the_matrix_back(vector):
     assert np.abs(Rotation.from_rotvec(found).as_matrix() - matrix).max() < 1e-9
 
 
+def test_many_rotation_vectors_at_once_are_as_one_by_one(rng):
+    vectors = rng.normal(size=(50, 3)) * rng.choice([1e-9, 1e-4, 1.0, 5.0], (50, 1))
+    np.testing.assert_allclose(rotations.rotvecs_to_matrices(vectors), Rotation.from_rotvec(vectors).as_matrix(), atol=1e-12)
+    assert rotations.rotvecs_to_matrices(np.zeros((0, 3))).shape == (0, 3, 3)
+
+
 def test_shapes_are_kept_and_empty_arrays_pass():
     vectors = np.random.default_rng(0).normal(size=(4, 5, 3))
     matrices = rotations.rotvec_to_matrix(vectors)

@@ -36,7 +36,7 @@ from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS, TRANSLA
 from human_recon.fitting.normal_equations import BodyArrays
 from human_recon.fitting.residuals import Residuals
 from human_recon.fitting.surface_match import SurfaceSamples
-from human_recon.geometry.rotations import rotvec_to_matrix
+from human_recon.geometry.rotations import rotvecs_to_matrices
 
 # A term that the caller adds: linearises itself at a state.
 ExtraTerm = Callable[[BodyState], Residuals]
@@ -110,7 +110,7 @@ class _Iterate:
     @staticmethod
     def of(state: BodyState) -> _Iterate:
         return _Iterate(
-            rotvec_to_matrix(state.pose),
+            rotvecs_to_matrices(state.pose),
             np.clip(np.asarray(state.betas, np.float64), -_MAX_BETA, _MAX_BETA),
             np.array(state.trans, np.float64),
         )
@@ -253,7 +253,7 @@ class _Work:
         of_guess = (guess.state.betas, guess.state.pose, guess.state.trans, guess.joints, guess.joint_sigma)
         if not all(np.isfinite(array).all() for array in of_guess):
             raise ValueError(f"the guess of person {problem.person} is not finite")
-        world = rotvec_to_matrix(guess.state.pose)
+        world = rotvecs_to_matrices(guess.state.pose)
         for j in range(1, 24):
             world[j] = world[PARENTS[j]] @ world[j]
         sigma = np.maximum(guess.joint_sigma.astype(np.float64), 1e-3)
@@ -332,7 +332,7 @@ class _Work:
             now.betas,
             now.trans,
             self.skeleton,
-            rotvec_to_matrix(state.pose),
+            rotvecs_to_matrices(state.pose),
             config.track / np.square(np.asarray(expected.pose_sigma, np.float64)),
             j_template[0] + j_shapedirs[0] @ state.betas + state.trans,
             config.track / expected.root_sigma**2,

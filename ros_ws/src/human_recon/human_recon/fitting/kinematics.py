@@ -20,7 +20,7 @@ from numba import njit
 
 from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.geometry.rotations import matrix_to_rotvec, rotvecs_to_matrices
 
 ROTATIONS = slice(0, 72)
 BETAS = slice(72, 82)
@@ -60,7 +60,7 @@ class BodyKinematics:
 
     def surface(self, state: BodyState, vertex_ids: np.ndarray) -> Linearisation:
         """Linearise the vertices ``vertex_ids`` [M] of the posed body."""
-        rotations = rotvec_to_matrix(state.pose)
+        rotations = rotvecs_to_matrices(state.pose)
         points, jacobian = _surface_jacobian(
             rotations,
             np.asarray(state.betas, np.float64),
@@ -73,7 +73,7 @@ class BodyKinematics:
 
     def joints(self, state: BodyState) -> Linearisation:
         """Linearise the 24 joints of the posed body."""
-        rotations = rotvec_to_matrix(state.pose)
+        rotations = rotvecs_to_matrices(state.pose)
         points, jacobian = _joint_jacobian(
             rotations, np.asarray(state.betas, np.float64), np.asarray(state.trans, np.float64), *self._joint_arrays
         )
@@ -82,7 +82,7 @@ class BodyKinematics:
 
 def retract(state: BodyState, step: np.ndarray) -> BodyState:
     """Apply a step [85] in the parameters described above."""
-    rotations = rotvec_to_matrix(state.pose) @ rotvec_to_matrix(step[ROTATIONS].reshape(24, 3))
+    rotations = rotvecs_to_matrices(state.pose) @ rotvecs_to_matrices(step[ROTATIONS].reshape(24, 3))
     return BodyState(state.betas + step[BETAS], matrix_to_rotvec(rotations), state.trans + step[TRANSLATION])
 
 

@@ -41,6 +41,14 @@ def rotvec_to_matrix(rotvec: np.ndarray) -> np.ndarray:
     return np.eye(3) + a[..., None, None] * cross + b[..., None, None] * (cross @ cross)
 
 
+def rotvecs_to_matrices(vectors: np.ndarray) -> np.ndarray:
+    """`rotvec_to_matrix` of ``vectors`` [N, 3] in a tenth of the time; equal but for rounding.
+
+    Both stay: benchmarks, which must regenerate bit for bit, are made through the other one.
+    """
+    return _rotvecs_to_matrices(np.ascontiguousarray(vectors, np.float64))
+
+
 def matrix_to_rotvec(matrix: np.ndarray) -> np.ndarray:
     """Axis-angle vectors [..., 3] (radians, length <= pi) of rotation matrices ``matrix`` [..., 3, 3], in float64.
 
@@ -107,6 +115,14 @@ def rotvec_to_matrix_single(x: float, y: float, z: float, out: np.ndarray) -> No
     out[2, 0] = b * x * z - a * y
     out[2, 1] = b * y * z + a * x
     out[2, 2] = 1.0 - b * (x * x + y * y)
+
+
+@numba.njit(cache=True, nogil=True)
+def _rotvecs_to_matrices(vectors):
+    matrices = np.empty((len(vectors), 3, 3))
+    for n in range(len(vectors)):
+        rotvec_to_matrix_single(vectors[n, 0], vectors[n, 1], vectors[n, 2], matrices[n])
+    return matrices
 
 
 @numba.njit(cache=True, nogil=True)
