@@ -62,8 +62,8 @@ _MAX_BETA = 4.0
 class BodyFitConfig:
     """Settings of the fit; metres and radians. A weight of 0 switches its term off."""
 
-    iterations: int = 4
-    samples: int = 1200  # places on the body that a measured point can be matched with
+    iterations: int = 3
+    samples: int = 800  # places on the body that a measured point can be matched with
     close: float = 0.05  # evidence nearer to the surface than this is explained
     measurements: float = 150.0  # independent ones that all points together count as
 
@@ -88,7 +88,7 @@ class BodyFitConfig:
     shape: float = 1.0
     track: float = 1.0
     extra: float = 1.0  # the caller's terms
-    extra_from: float = 0.3  # of the way; before, bodies may pass through what they must not be in
+    extra_from: float = 0.5  # of the way; before, bodies may pass through what they must not be in
 
     damping: float = 5.0
     max_turn: float = 0.5  # of one joint in one iteration

@@ -201,7 +201,7 @@ def _overlaps(balls, others, part_start, margin):
                     for c in range(3):
                         square += (balls[i, c] - others[j, c]) ** 2
                     if reach > 0.0 and square < reach * reach:
-                        first.append(i)
-                        second.append(j)
+                        first.append(np.int64(i))
+                        second.append(np.int64(j))
                         depth.append(reach - np.sqrt(square))
     return np.array(first, np.int64), np.array(second, np.int64), np.array(depth, np.float64)

@@ -51,6 +51,7 @@ class SceneCoherenceConfig:
     seen_tolerance: float = 0.15  # nobody's pixels nearer than this to a body show it
     order_robust: float = 0.1  # Geman-McClure scale: a body far from its pixels is not mended by a push
     iterations: int = 10
+    stalled: float = 0.8  # of what was against the depth order one iteration before: with more left, it is given up
     most_surprise: float = 30.0  # squared Mahalanobis length of somebody's move; who needs a longer one stays
     damping: float = 4.0  # of a step, times the fits' information: overlaps are linear over short ways only
     longest_turn: float = 0.2  # radians, of one joint in one iteration
@@ -185,10 +186,11 @@ class SceneCoherence:
             block = slice(PARAMETERS * n, PARAMETERS * (n + 1))
             anchor[block, block] = fits[i].information + 1e-6 * np.eye(PARAMETERS)
         moved, lengths = np.zeros(size), np.zeros(len(group))
-        before = {i: bodies[i] for i in group}
+        before, pressure = {i: bodies[i] for i in group}, np.inf
         for _ in range(config.iterations):
             rows, values = self._between(group, states, bodies, people, coarse)
-            if len(values) == 0:
+            last, pressure = pressure, float(values @ values)
+            if len(values) == 0 or (coarse is not None and pressure > config.stalled * last):
                 break
             matrix = (1.0 + config.damping) * anchor + rows.T @ rows
             step = -scipy.linalg.solve(matrix, anchor @ moved + rows.T @ values, assume_a="pos")
