@@ -307,6 +307,7 @@ class _LearnedEye:
         codebook = Codebook.load(model_path("body_net/codebook.npz"))
         self._perception = LearnedPerception(people, bodies, codebook, body, config.learned)
         self._register = _Register(config, body, pool) if config.fit else None
+        self._pool = pool
         self._floor: Plane | None = None  # of the frame before, where the next one's is looked for first
         self._floor_config = config.floor
 
@@ -314,6 +315,8 @@ class _LearnedEye:
         self._floor = None
 
     def find(self, frame: Frame, places: np.ndarray, pixels: bool) -> Found:
+        # Beside the networks: the floor has nothing to do with them.
+        floor = self._pool.submit(find_floor, frame, self._floor_config, self._floor) if self._register else None
         seen = self._perception.detect(frame, places)
         hypotheses = tuple(
             PersonHypothesis(
@@ -324,8 +327,8 @@ class _LearnedEye:
         clock = Clock()
         parts, vertices = (seen.parts, seen.vertices) if pixels else (None, None)
         clock.lap("places")
-        if self._register is not None:
-            self._floor = find_floor(frame, self._floor_config, self._floor)
+        if floor is not None:
+            self._floor = floor.result()
             clock.lap("floor")
         return Found(hypotheses, None, parts, vertices, self._floor, seen.timings | clock.timings)
 

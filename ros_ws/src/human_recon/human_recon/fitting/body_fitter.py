@@ -62,9 +62,10 @@ _MAX_BETA = 4.0
 class BodyFitConfig:
     """Settings of the fit; metres and radians. A weight of 0 switches its term off."""
 
-    iterations: int = 3
-    samples: int = 800  # places on the body that a measured point can be matched with
+    iterations: int = 2
+    samples: int = 600  # places on the body that a measured point can be matched with
     close: float = 0.05  # evidence nearer to the surface than this is explained
+    points: int = 250  # of the evidence at most, taken evenly
     measurements: float = 150.0  # independent ones that all points together count as
 
     correspondence: float = 1.0
@@ -215,7 +216,9 @@ class _Work:
 
         evidence = problem.evidence
         finite = np.isfinite(evidence.points).all(axis=1) & np.isfinite(evidence.normals).all(axis=1)
-        good = finite & (evidence.points[:, 2] > 0.0)
+        good = np.flatnonzero(finite & (evidence.points[:, 2] > 0.0))
+        if len(good) > config.points:
+            good = good[np.linspace(0, len(good) - 1, config.points).astype(np.int64)]
         vertices = evidence.vertices[good].astype(np.int64)
         if len(vertices) and not 0 <= vertices.min() <= vertices.max() < model.vertex_count:
             raise ValueError(
