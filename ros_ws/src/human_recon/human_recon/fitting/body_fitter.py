@@ -24,11 +24,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg.lapack import dposv
 
+from human_recon.body.lbs import forward_kinematics
 from human_recon.body.model import BodyModel
 from human_recon.body.parts import vertex_parts
 from human_recon.body.skeleton import JOINT_NAMES, PARENTS
 from human_recon.body.state import BodyState
-from human_recon.fitting.body_fit import BodyFit, FitProblem, Scene
+from human_recon.fitting.body_fit import BodyFit, Expectation, FitProblem, Scene
 from human_recon.fitting.body_priors import JOINT_LIMITS, rotation_vectors, turned
 from human_recon.fitting.covariance import CovarianceConfig, body_covariances
 from human_recon.fitting.data_terms import data_equations, told_equations
@@ -37,6 +38,7 @@ from human_recon.fitting.normal_equations import BodyArrays
 from human_recon.fitting.residuals import Residuals
 from human_recon.fitting.surface_match import SurfaceSamples
 from human_recon.geometry.rotations import rotvecs_to_matrices
+from human_recon.perception.hypothesis import BodyGuess
 
 # A term that the caller adds: linearises itself at a state.
 ExtraTerm = Callable[[BodyState], Residuals]
@@ -64,6 +66,7 @@ class BodyFitConfig:
 
     iterations: int = 2
     samples: int = 600  # places on the body that a measured point can be matched with
+    agreement: float = 0.25  # no joint of the guess farther from where it is expected: the track is where to begin
     close: float = 0.05  # evidence nearer to the surface than this is explained
     points: int = 250  # of the evidence at most, taken evenly
     measurements: float = 150.0  # independent ones that all points together count as
@@ -170,17 +173,25 @@ class BodyFitter:
         for i in range(config.iterations):
             system = work.system(now, i / max(config.iterations - 1, 1))
             now = self._stepped(now, system, work.held)
-        return work.result(now, work.system(now, 1.0, measure=True))
+        return work.result(now, work.system(now, 1.0, with_extra=False, measure=True))
 
     def _start(self, work: _Work, start: BodyState | None) -> _Iterate:
         if start is not None:
             return work.holding(_Iterate.of(start))
-        starts = [work.holding(_Iterate.of(work.problem.guess.state))]
-        if work.problem.expected is not None:
-            starts.append(work.holding(_Iterate.of(work.problem.expected.state)))
-        if len(starts) == 1:
-            return starts[0]
+        guess, expected = work.problem.guess, work.problem.expected
+        if expected is None:
+            return work.holding(_Iterate.of(guess.state))
+        if self._agree(guess, expected):
+            return work.holding(_Iterate.of(expected.state))
+        starts = [work.holding(_Iterate.of(state)) for state in (guess.state, expected.state)]
         return min(starts, key=lambda now: work.system(now, 0.5, with_extra=False).energy)
+
+    def _agree(self, guess: BodyGuess, expected: Expectation) -> bool:
+        """Whether the network sees what the track expects: then there is nothing to choose between."""
+        model = self.model
+        state = [np.asarray(a, np.float64) for a in (expected.state.betas, expected.state.pose, expected.state.trans)]
+        joints = forward_kinematics(model.parents, model.j_template, model.j_shapedirs, *state)[2]
+        return float(np.linalg.norm(guess.joints - joints, axis=1).max()) < self.config.agreement
 
     def _stepped(self, now: _Iterate, system: _System, held: bool) -> _Iterate:
         config = self.config
