@@ -52,7 +52,8 @@ def test_rotation_vector_of_a_matrix_gives_the_matrix_back(vector):
 
 def test_many_rotation_vectors_at_once_are_as_one_by_one(rng):
     vectors = rng.normal(size=(50, 3)) * rng.choice([1e-9, 1e-4, 1.0, 5.0], (50, 1))
-    np.testing.assert_allclose(rotations.rotvecs_to_matrices(vectors), Rotation.from_rotvec(vectors).as_matrix(), atol=1e-12)
+    expected = Rotation.from_rotvec(vectors).as_matrix()
+    np.testing.assert_allclose(rotations.rotvecs_to_matrices(vectors), expected, atol=1e-12)
     assert rotations.rotvecs_to_matrices(np.zeros((0, 3))).shape == (0, 3, 3)
 
 

@@ -6,15 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fitting_support import (
-    empty_scene,
-    evidence_of_body,
-    guess_of,
-    no_evidence,
-    perturbed,
-    problem_of,
-    some_state,
-)
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import default_body_model
@@ -25,6 +16,15 @@ from human_recon.fitting.body_fitter import BodyFitConfig, BodyFitter
 from human_recon.fitting.kinematics import PARAMETERS
 from human_recon.fitting.residuals import Residuals
 from human_recon.geometry.rotations import rotvec_to_matrix
+from tests.fitting_support import (
+    empty_scene,
+    evidence_of_body,
+    guess_of,
+    no_evidence,
+    perturbed,
+    problem_of,
+    some_state,
+)
 
 MODEL = default_body_model()
 SCENE = empty_scene()

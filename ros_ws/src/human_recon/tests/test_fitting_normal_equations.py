@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.fitting_support import some_state
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import default_body_model
@@ -32,6 +31,7 @@ from human_recon.fitting.priors import joint_limit_residuals
 from human_recon.fitting.surface_match import SurfaceSamples, match
 from human_recon.geometry.normals import vertex_normals
 from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from tests.fitting_support import some_state
 
 MODEL = default_body_model()
 ARRAYS = BodyArrays(MODEL)

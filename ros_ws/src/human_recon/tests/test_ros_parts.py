@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import queue
 import sys
 import threading
 from pathlib import Path
@@ -25,7 +27,7 @@ from human_recon.nodes.middleware import use_fastdds_profile
 from human_recon.nodes.results import BodyInfo
 from human_recon.nodes.synchronizer import ApproximateTimeSynchronizer, SimpleFilter
 from human_recon.nodes.transforms import RotationTree, quaternion_to_matrix
-from human_recon.nodes.worker import LatestWorker
+from human_recon.nodes.worker import Cadence, LatestWorker
 from human_recon.resources import config_path
 
 MS = 1_000_000
@@ -156,6 +158,71 @@ def test_the_worker_takes_the_newest_job() -> None:
     assert started.wait(10.0)
     assert worker.stop(10.0)
     assert done == [0, 3]
+
+
+class Due(Cadence):
+    """Says that the next job is due in so many seconds, whatever came."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.asked = threading.Event()
+
+    def due_in(self, now: float) -> float:
+        self.asked.set()
+        return self.seconds
+
+
+@pytest.mark.parametrize(("due", "expected"), [(10.0, [0, 2]), (30.0, [0, 1, 2]), (-1.0, [0, 1, 2])])
+def test_the_worker_waits_for_a_younger_job_that_is_due_soon(due: float, expected: list[int]) -> None:
+    """20 seconds of patience: a job due in 10 is waited for, one in 30 is not, nor one that should have come."""
+    began, proceed, done = queue.Queue[int](), threading.Semaphore(0), []
+    cadence = Due(30.0)
+
+    def work(job: int) -> None:
+        began.put(job)
+        assert proceed.acquire(timeout=10.0)
+        done.append(job)
+
+    worker = LatestWorker(work, "test", 20.0, cadence)
+    worker.submit(0)
+    assert began.get(timeout=10.0) == 0
+    worker.submit(1)
+    cadence.seconds = due
+    cadence.asked.clear()
+    proceed.release()  # 0 is done; now 1 could begin
+    assert cadence.asked.wait(10.0)
+    if 1 in expected:
+        assert began.get(timeout=10.0) == 1
+        proceed.release()
+    worker.submit(2)
+    cadence.seconds = 30.0
+    assert began.get(timeout=10.0) == 2
+    proceed.release()
+    assert worker.stop(10.0)
+    assert done == expected
+
+
+def test_a_job_is_begun_when_no_younger_one_comes() -> None:
+    done = threading.Event()
+    worker = LatestWorker(lambda job: done.set(), "test", 20.0, Due(0.001))
+    worker.submit(0)
+    assert done.wait(10.0)
+    assert worker.stop(10.0)
+
+
+def test_cadence_knows_when_the_next_is_due() -> None:
+    cadence = Cadence()
+    assert cadence.due_in(0.0) == math.inf
+    cadence.came(0.0)
+    assert cadence.due_in(0.1) == math.inf
+    for k in range(1, 100):
+        cadence.came(0.033 * k)
+    last = 0.033 * 99
+    assert cadence.due_in(last + 0.02) == pytest.approx(0.013, abs=1e-6)
+    assert cadence.due_in(last + 0.05) < 0
+    cadence.came(last + 60.0)  # a pause is no rhythm
+    assert 0.033 < cadence.due_in(last + 60.0) < 0.04
 
 
 def test_a_busy_worker_does_not_hold_up_the_end() -> None:

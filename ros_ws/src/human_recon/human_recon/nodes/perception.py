@@ -58,6 +58,7 @@ RCLError = rclpy_implementation.RCLError
 
 _LEVEL_CHECK_PERIOD = 0.1  # seconds: how late a change of level may be told
 _MOST_SAVES = 16  # calls of save_person that may wait
+_PATIENCE = 0.014  # seconds that a frame which has waited is put off for a younger one
 _STOP_PATIENCE = 2.0  # seconds to wait at shutdown for the frame being worked on
 
 
@@ -160,7 +161,7 @@ class PerceptionNode(LifecycleNode):
         )
         # Not the ROS clock: with use_sim_time and no /clock yet, its timers never fire.
         self.create_timer(_LEVEL_CHECK_PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._worker: LatestWorker[_Job] = LatestWorker(self._work, "perception-worker")
+        self._worker: LatestWorker[_Job] = LatestWorker(self._work, "perception-worker", _PATIENCE)
         self._painter: LatestWorker[_Picture] = LatestWorker(self._paint, "perception-painter")
         self._writer = ThreadPoolExecutor(1, "perception-writer")
         self._saves_waiting = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,15 +15,47 @@ Result = TypeVar("Result")
 _MOST_CALLS = 64  # that may wait
 
 
+class Cadence:
+    """When the next job is due, from when the last ones came."""
+
+    def __init__(self, weight: float = 0.1) -> None:
+        """``weight`` of the newest interval in the running mean."""
+        self._weight = weight
+        self._interval: float | None = None
+        self._last: float | None = None
+
+    def came(self, now: float) -> None:
+        """A job came at ``now``, seconds."""
+        if self._last is not None:
+            interval = now - self._last
+            mean = self._interval if self._interval is not None else interval
+            # A camera that pauses is not a slow one.
+            self._interval = mean + self._weight * (min(interval, 2.0 * mean) - mean)
+        self._last = now
+
+    def due_in(self, now: float) -> float:
+        """Seconds until the next job; inf when that is not known, negative when it is late."""
+        if self._interval is None or self._last is None:
+            return float("inf")
+        return self._last + self._interval - now
+
+
 class LatestWorker(Generic[Job]):
     """Runs ``work`` on submitted jobs in one thread. A job that waits is replaced by a newer one: the queue holds one.
+
+    A job that has waited is not begun when a newer one is due within ``patience`` seconds: with work that takes longer
+    than the jobs' interval, results are younger for it.
 
     ``work`` must not raise; it is the caller's place to say what went wrong. Functions handed to ``call`` are run in
     the same thread between the jobs, so that what the jobs use needs no lock.
     """
 
-    def __init__(self, work: Callable[[Job], None], name: str) -> None:
+    def __init__(
+        self, work: Callable[[Job], None], name: str, patience: float = 0.0, cadence: Cadence | None = None
+    ) -> None:
         self._work = work
+        self._patience = patience
+        self._cadence = cadence or Cadence()
         self._condition = threading.Condition()
         self._waiting: Job | None = None
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
@@ -36,6 +69,7 @@ class LatestWorker(Generic[Job]):
         with self._condition:
             replaced = self._waiting is not None
             self._waiting = job
+            self._cadence.came(time.monotonic())
             self._condition.notify_all()
         return replaced
 
@@ -86,8 +120,9 @@ class LatestWorker(Generic[Job]):
                 calls, self._calls = list(self._calls), deque()
                 job = None
                 if not calls:
+                    self._wait_for_a_younger_one()
                     job, self._waiting = self._waiting, None
-                    self._busy = True
+                    self._busy = job is not None
             for function, future in calls:
                 _answer(function, future)
             if job is None:
@@ -99,6 +134,13 @@ class LatestWorker(Generic[Job]):
                 with self._condition:
                     self._busy = False
                     self._condition.notify_all()
+
+
+    def _wait_for_a_younger_one(self) -> None:
+        due = self._cadence.due_in(time.monotonic())
+        if 0.0 < due < self._patience:
+            job = self._waiting
+            self._condition.wait_for(lambda: self._waiting is not job or self._stopping, 1.2 * due)
 
 
 def _answer(function: Callable[[], Result], future: Future[Result]) -> None:
