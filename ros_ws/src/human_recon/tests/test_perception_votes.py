@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,6 +121,20 @@ def test_somebody_expected_is_found_by_few_votes(rng: np.random.Generator) -> No
     k, distance = nearest(found, behind[0])
     assert distance < 0.15
     assert (found.share.argmax(0) == k)[owner == 1].mean() > 0.7
+
+
+def test_somebody_expected_is_found_in_faint_foreground(rng: np.random.Generator) -> None:
+    """The network takes the person for furniture in this frame, yet knows where the pelvis would be."""
+    truth = person(0.3, 3.0, 300)
+    fields, owner = fields_of([truth], 0.06, rng)
+    fields = replace(fields, foreground=np.where(owner == 0, 0.08, 0.02).astype(np.float32))
+    assert len(gather(fields, VoteConfig())) == 0
+    known = np.concatenate(truth[:2])[None]
+    found = gather(fields, VoteConfig(), known + 0.05)
+    assert len(found) == 1
+    np.testing.assert_allclose(found.pelvis[0], truth[0], atol=0.03)
+    elsewhere = known + np.array([1.5, 0.0, 0.0, 1.5, 0.0, 0.0])
+    assert len(gather(fields, VoteConfig(), elsewhere)) == 0
 
 
 def test_who_is_expected_but_gone_is_not_found(rng: np.random.Generator) -> None:

@@ -10,7 +10,7 @@ uniform share of outliers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -35,6 +35,7 @@ class VoteConfig:
     same: float = 0.3  # modes nearer than this after matching are one ...
     near: float = 0.6  # ... as are those nearer than this
     minor: float = 0.1  # of which one has less than this share of the other's area: votes astray
+    expected: float = 3.0  # added to the log odds of pixels that vote for somebody expected, within `near`
     least_area: float = 0.008  # square metres, seen from the front, of a person
     least_pixels: float = 2.5  # of the fields, weighed by their probabilities
     max_people: int = 12
@@ -62,8 +63,11 @@ def gather(fields: PeopleFields, config: VoteConfig, known: np.ndarray | None = 
     Args:
         fields: what PeopleNet says.
         config: settings.
-        known: [T, 6] metres, pelvis and chest of people who are expected: votes for them are theirs, however few.
+        known: [T, 6] metres, pelvis and chest of people who are expected: votes for them are theirs, however few, and
+            count more.
     """
+    if known is not None and len(known):
+        fields = _with_prior(fields, known, config)
     votes, weight, scale, index = _votes(fields, config)
     modes = np.empty((0, 6))
     if len(votes):
@@ -80,6 +84,17 @@ def gather(fields: PeopleFields, config: VoteConfig, known: np.ndarray | None = 
         modes, expected = np.concatenate([modes, known]), np.arange(len(modes) + len(known)) >= len(modes)
     shares, modes = _match(votes, weight, scale, modes, expected, config)
     return _describe(fields, votes, weight, scale, index, shares, modes, config)
+
+
+def _with_prior(fields: PeopleFields, known: np.ndarray, config: VoteConfig) -> PeopleFields:
+    """More foreground where pixels vote for somebody who is expected there: the prior odds are higher."""
+    votes = np.concatenate([fields.pelvis, fields.chest], axis=-1)
+    off = np.full(fields.foreground.shape, np.inf, np.float32)
+    for one in known.astype(np.float32):
+        np.minimum(off, np.sqrt(np.square(votes - one).sum(-1)), out=off)
+    raised = np.exp(config.expected) * fields.foreground
+    raised = raised / (raised + 1.0 - fields.foreground)
+    return replace(fields, foreground=np.where(off < config.near, raised, fields.foreground).astype(np.float32))
 
 
 def _votes(fields: PeopleFields, config: VoteConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
