@@ -30,14 +30,14 @@ from human_recon.body.parts import vertex_parts
 from human_recon.body.skeleton import JOINT_NAMES, PARENTS
 from human_recon.body.state import BodyState
 from human_recon.fitting.body_fit import BodyFit, Expectation, FitProblem, Scene
-from human_recon.fitting.body_priors import JOINT_LIMITS, rotation_vectors, turned
+from human_recon.fitting.body_priors import JOINT_LIMITS, rotation_vectors
 from human_recon.fitting.covariance import CovarianceConfig, body_covariances
 from human_recon.fitting.data_terms import data_equations, told_equations
 from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS, TRANSLATION, BodyKinematics
 from human_recon.fitting.normal_equations import BodyArrays
 from human_recon.fitting.residuals import Residuals
 from human_recon.fitting.surface_match import SurfaceSamples
-from human_recon.geometry.rotations import rotvecs_to_matrices
+from human_recon.geometry.rotations import rotvecs_to_matrices, turned
 from human_recon.perception.hypothesis import BodyGuess
 
 # A term that the caller adds: linearises itself at a state.

@@ -6,7 +6,6 @@ import numba
 import numpy as np
 
 from human_recon.fitting import priors
-from human_recon.geometry.rotations import rotvec_to_matrix_single
 
 _HINGES = np.array([(j, axis, sign) for j, axis, sign in priors.HINGES])
 _LIMITS = np.array([(j, axis, limit) for j, axis, limit in priors.LIMITS])
@@ -42,21 +41,6 @@ def rotation_vectors(rotations):
     result = np.empty((len(rotations), 3))
     for j in range(len(rotations)):
         log_rotation(rotations[j], result[j])
-    return result
-
-
-@numba.njit(cache=True, nogil=True)
-def turned(rotations, step):
-    """Rotations [24, 3, 3] after turns ``step`` [72] in their own frames."""
-    result = np.empty_like(rotations)
-    turn = np.empty((3, 3))
-    for j in range(len(rotations)):
-        rotvec_to_matrix_single(step[3 * j], step[3 * j + 1], step[3 * j + 2], turn)
-        for a in range(3):
-            for b in range(3):
-                result[j, a, b] = (
-                    rotations[j, a, 0] * turn[0, b] + rotations[j, a, 1] * turn[1, b] + rotations[j, a, 2] * turn[2, b]
-                )
     return result
 
 

@@ -126,6 +126,21 @@ def _rotvecs_to_matrices(vectors):
 
 
 @numba.njit(cache=True, nogil=True)
+def turned(rotations: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """``rotations`` [J, 3, 3], each turned in its own frame by ``steps`` [3 J], radians: R exp([w]x)."""
+    result = np.empty_like(rotations)
+    turn = np.empty((3, 3))
+    for j in range(len(rotations)):
+        rotvec_to_matrix_single(steps[3 * j], steps[3 * j + 1], steps[3 * j + 2], turn)
+        for a in range(3):
+            for b in range(3):
+                result[j, a, b] = (
+                    rotations[j, a, 0] * turn[0, b] + rotations[j, a, 1] * turn[1, b] + rotations[j, a, 2] * turn[2, b]
+                )
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
 def matrix_to_rotvec_single(matrix: np.ndarray, out: np.ndarray) -> None:
     """Write the axis-angle (length <= pi) of the rotation ``matrix`` [3, 3] into ``out`` [3]; for numba kernels.
 

@@ -5,22 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from human_recon.geometry.rotations import matrix_to_rotvec_single, rotvec_to_matrix_single
-
-
-@numba.njit(cache=True, nogil=True)
-def turned(rotations, steps):
-    """``rotations`` [24, 3, 3], each turned in its own frame by ``steps`` [72]: R exp([w]x)."""
-    result = np.empty((24, 3, 3))
-    turn = np.empty((3, 3))
-    for j in range(24):
-        rotvec_to_matrix_single(steps[3 * j], steps[3 * j + 1], steps[3 * j + 2], turn)
-        for a in range(3):
-            for b in range(3):
-                result[j, a, b] = (
-                    rotations[j, a, 0] * turn[0, b] + rotations[j, a, 1] * turn[1, b] + rotations[j, a, 2] * turn[2, b]
-                )
-    return result
+from human_recon.geometry.rotations import matrix_to_rotvec_single
 
 
 @numba.njit(cache=True, nogil=True)
@@ -37,15 +22,6 @@ def turns_between(first, second):
                     + first[j, 2, a] * second[j, 2, b]
                 )
         matrix_to_rotvec_single(between, result[3 * j : 3 * j + 3])
-    return result
-
-
-@numba.njit(cache=True, nogil=True)
-def matrices(pose):
-    """[24, 3, 3] of axis-angles ``pose`` [24, 3]."""
-    result = np.empty((24, 3, 3))
-    for j in range(24):
-        rotvec_to_matrix_single(pose[j, 0], pose[j, 1], pose[j, 2], result[j])
     return result
 
 

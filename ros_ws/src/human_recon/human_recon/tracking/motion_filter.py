@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import lapack
 
-from human_recon.tracking.kernels import turned, turns_between
+from human_recon.geometry.rotations import turned
+from human_recon.tracking.kernels import turns_between
 
 DOF = 75  # 72 of rotations, in the order of the joints, then 3 of the pelvis' position
 PELVIS = slice(72, 75)

@@ -9,7 +9,8 @@ from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
 from human_recon.fitting.body_fit import BodyFit, Expectation
 from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS
-from human_recon.tracking.kernels import joints_and_slope, matrices, spread, turned, vectors
+from human_recon.geometry.rotations import rotvecs_to_matrices, turned
+from human_recon.tracking.kernels import joints_and_slope, spread, vectors
 from human_recon.tracking.motion_filter import DOF, PELVIS, MotionConfig, MotionFilter, solved
 from human_recon.tracking.shape_filter import ShapeConfig, ShapeFilter
 
@@ -163,7 +164,7 @@ class TrackedBody:
         """The pose of a fit, had it the track's shape, and the weight [75, 75] that the frame had in it."""
         change = self.shape.betas - fit.state.betas
         pelvis = fit.state.trans + self._geometry.rest_pelvis(fit.state.betas)
-        rotations = matrices(np.asarray(fit.state.pose, np.float64))
+        rotations = rotvecs_to_matrices(np.asarray(fit.state.pose, np.float64))
         if np.abs(change).max() > 1e-9:
             # The filter has the pelvis where the fit has the translation: trans = pelvis - rest pelvis of the betas.
             whole = fit.information[np.ix_(_POSE, _POSE)]
