@@ -18,11 +18,12 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[variable] = "1"  # before NumPy is loaded: one core is one core
+if __name__ == "__main__":  # not when a test imports this: threads belong to the process
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[variable] = "1"  # before NumPy is loaded: one core is one core
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
+import cv2
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "ros_ws/src/human_recon"))

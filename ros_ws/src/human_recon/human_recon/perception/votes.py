@@ -48,8 +48,8 @@ class Gatherings:
     pelvis: np.ndarray  # [K, 3] float64, metres, camera frame
     chest: np.ndarray  # [K, 3] float64
     share: np.ndarray  # [K, h, w] float32, probability that the pixel is this person's
-    area: np.ndarray  # [K] float64, square metres that agree
-    pixels: np.ndarray  # [K] float64, pixels of the fields that agree
+    area: np.ndarray  # [K] float64, square metres that agree, by what is seen alone
+    pixels: np.ndarray  # [K] float64, pixels of the fields that agree, likewise
     spread: np.ndarray  # [K] float64, mean distance per axis of the votes from their person
     scale: np.ndarray  # [K] float64, what the network thinks it is
 
@@ -66,6 +66,7 @@ def gather(fields: PeopleFields, config: VoteConfig, known: np.ndarray | None = 
         known: [T, 6] metres, pelvis and chest of people who are expected: votes for them are theirs, however few, and
             count more.
     """
+    seen = fields.foreground
     if known is not None and len(known):
         fields = _with_prior(fields, known, config)
     votes, weight, scale, index = _votes(fields, config)
@@ -83,7 +84,7 @@ def gather(fields: PeopleFields, config: VoteConfig, known: np.ndarray | None = 
     if known is not None and len(known):
         modes, expected = np.concatenate([modes, known]), np.arange(len(modes) + len(known)) >= len(modes)
     shares, modes = _match(votes, weight, scale, modes, expected, config)
-    return _describe(fields, votes, weight, scale, index, shares, modes, config)
+    return _describe(fields, seen, votes, weight, scale, index, shares, modes, config)
 
 
 def _with_prior(fields: PeopleFields, known: np.ndarray, config: VoteConfig) -> PeopleFields:
@@ -380,6 +381,7 @@ def _refined(votes, weight, scale, modes, shares, floor):
 
 def _describe(
     fields: PeopleFields,
+    seen: np.ndarray,
     votes: np.ndarray,
     weight: np.ndarray,
     scale: np.ndarray,
@@ -396,6 +398,8 @@ def _describe(
         for k in np.argsort(-area, kind="stable")
         if area[k] >= config.least_area and pixels[k] >= config.least_pixels and (modes[k, [2, 5]] > 0.1).all()
     ]
+    # What is expected finds people; how sure to be of them is for what is seen to say.
+    sight = (seen.ravel()[index] / np.maximum(foreground, 1e-6))[:, None] * shares
     share = np.zeros((len(order), fields.foreground.size), np.float32)
     for row, k in zip(share, order, strict=True):
         row[index] = foreground * shares[:, k]
@@ -406,8 +410,8 @@ def _describe(
         pelvis=modes[order, :3],
         chest=modes[order, 3:],
         share=share.reshape(len(order), *fields.foreground.shape),
-        area=area[order],
-        pixels=pixels[order],
+        area=(weight @ sight)[order],
+        pixels=(foreground @ sight)[order],
         spread=(parts * off).sum(0) / total,
         scale=(parts * scale[:, None]).sum(0) / total,
     )
