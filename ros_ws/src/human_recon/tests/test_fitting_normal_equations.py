@@ -14,7 +14,6 @@ from human_recon.fitting.body_priors import (
     add_local_rotations,
     add_world_rotations,
     rotation_vectors,
-    turned,
 )
 from human_recon.fitting.kinematics import PARAMETERS, BodyKinematics, retract
 from human_recon.fitting.normal_equations import (
@@ -30,7 +29,7 @@ from human_recon.fitting.normal_equations import (
 from human_recon.fitting.priors import joint_limit_residuals
 from human_recon.fitting.surface_match import SurfaceSamples, match
 from human_recon.geometry.normals import vertex_normals
-from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from human_recon.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix, turned
 from tests.fitting_support import some_state
 
 MODEL = default_body_model()
