@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -177,17 +176,6 @@ def test_evidence_lies_on_the_person(seen: list[Seen], body: BodyModel) -> None:
             assert (evidence.parts < 24).all()
     assert np.median(np.concatenate(distances)) < 0.03
     assert np.median(np.concatenate(places)) < 0.07
-
-
-def test_less_has_to_speak_for_somebody_expected() -> None:
-    """The threshold falls around the expected pelvis, and nowhere else."""
-    config = LearnedConfig(least_confidence=0.9, least_confidence_known=0.2, known=0.4)
-    perception = LearnedPerception.__new__(LearnedPerception)
-    perception.config = config
-    proposals = [SimpleNamespace(pelvis=np.array([x, 0.0, 3.0])) for x in (0.0, 1.0)]
-    known = np.array([[0.3, 0.0, 3.0, 0.3, -0.35, 3.0]])
-    np.testing.assert_array_equal(perception._least_confidence(proposals, known), [0.2, 0.9])
-    np.testing.assert_array_equal(perception._least_confidence(proposals, None), [0.9, 0.9])
 
 
 def test_nearest_first_and_confident(seen: list[Seen]) -> None:

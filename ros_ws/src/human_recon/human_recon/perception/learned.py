@@ -37,8 +37,6 @@ class LearnedConfig:
     upsampling: UpsamplingConfig = field(default_factory=UpsamplingConfig)
     least_vote_confidence: float = 0.03  # below it BodyNet is not asked
     least_confidence: float = 0.75  # below it a proposal is nobody: 2 false people per 100 empty scenes, 4.5 at 0.5
-    least_confidence_known: float = 0.3  # the same where somebody is expected
-    known: float = 0.4  # metres from the pelvis of somebody expected to that of a proposal
     duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
     least_area: float = 0.008  # square metres, seen from the front, of pixels that a person must have
 
@@ -66,8 +64,8 @@ class LearnedPerception:
 
         Args:
             frame: the frame.
-            known: [T, 6] metres, camera frame, pelvis and chest of people who are expected, if any: less has to speak
-                for them.
+            known: [T, 6] metres, camera frame, pelvis and chest of people who are expected, if any: they are looked
+                for harder.
 
         Raises:
             ValueError: the frame is distorted, or a network gives something else than expected.
@@ -76,11 +74,10 @@ class LearnedPerception:
         found = self.propose(frame, clock, known)
         reading = self.read(frame, found, clock)
         confidence = self._confidence.person(person_features(found, reading))
-        least = self._least_confidence(found, known)
         kept = [
             group
             for group in merged(reading, confidence, self.config.duplicates)
-            if confidence[group.leader] >= least[group.leader]
+            if confidence[group.leader] >= self.config.least_confidence
         ]
         kept.sort(key=lambda group: float(reading.joints[group.leader, 0, 2]))
         clock.lap("judge")
@@ -89,15 +86,6 @@ class LearnedPerception:
         people = self._people_of(frame, reading, confidence, kept, claims)
         clock.lap("pixels")
         return Perceived(people, claims, clock.timings)
-
-    def _least_confidence(self, found: list[Proposal], known: np.ndarray | None) -> np.ndarray:
-        """What each proposal needs to be believed: two thresholds, so that nobody flickers."""
-        config = self.config
-        least = np.full(len(found), config.least_confidence)
-        if known is not None and len(known) and found:
-            away = np.linalg.norm(np.array([p.pelvis for p in found])[:, None] - known[None, :, :3], axis=-1)
-            least[away.min(axis=1) < config.known] = config.least_confidence_known
-        return least
 
     def propose(self, frame: Frame, clock: Clock | None = None, known: np.ndarray | None = None) -> list[Proposal]:
         """Where people may be: what PeopleNet's votes say."""

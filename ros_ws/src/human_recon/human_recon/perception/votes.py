@@ -35,7 +35,7 @@ class VoteConfig:
     same: float = 0.3  # modes nearer than this after matching are one ...
     near: float = 0.6  # ... as are those nearer than this
     minor: float = 0.1  # of which one has less than this share of the other's area: votes astray
-    expected: float = 3.0  # added to the log odds of pixels that vote for somebody expected, within `near`
+    expected: float = 2.0  # added to the log odds of pixels that vote for somebody expected, within `near`
     least_area: float = 0.008  # square metres, seen from the front, of a person
     least_pixels: float = 2.5  # of the fields, weighed by their probabilities
     max_people: int = 12
