@@ -135,7 +135,6 @@ class LatestWorker(Generic[Job]):
                     self._busy = False
                     self._condition.notify_all()
 
-
     def _wait_for_a_younger_one(self) -> None:
         due = self._cadence.due_in(time.monotonic())
         if 0.0 < due < self._patience:
