@@ -13,11 +13,10 @@ from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
 from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.fitting.body_fit import BodyFit, Scene
-from human_recon.fitting.kinematics import PARAMETERS, BodyKinematics, retract
-from human_recon.fitting.scene_coherence import SceneCoherence, SceneCoherenceConfig, stepped
+from human_recon.fitting.kinematics import PARAMETERS, BodyKinematics
+from human_recon.fitting.scene_coherence import SceneCoherence, SceneCoherenceConfig
 from human_recon.fitting.silhouettes import CoarseScene, SilhouetteDrawer, agreement, depth_order_conflicts
 from human_recon.geometry.rasterizer import rasterize, rasterize_reference
-from human_recon.geometry.rotations import rotvec_to_matrix
 from human_recon.geometry.signed_distance import penetration
 from human_recon.simulation.assets import Assets
 from human_recon.simulation.staging import SceneConfig
@@ -154,18 +153,6 @@ def test_the_right_order_is_left_alone(body: BodyModel, coherence: SceneCoherenc
     truth = [standing(body, 0.0, 2.9, 0.0), standing(body, 0.3, 3.35, 0.0)]
     good = coherence.keep([0, 1], [fit_of(body, s) for s in truth], scene_of(body, truth, rng))
     assert good.order_conflicts == () and good.fits[0].state is truth[0]
-
-
-@pytest.mark.parametrize("size", [0.0, 1e-9, 0.1, 3.0])
-def test_a_compiled_step_is_a_step(rng: np.random.Generator, size: float) -> None:
-    state = BodyState(rng.normal(size=10), rng.normal(0.0, 1.2, (24, 3)), rng.normal(size=3))
-    state.pose[0] = (np.pi, 0.0, 0.0)
-    state.pose[1] = 0.0
-    step = size * rng.normal(size=PARAMETERS)
-    found, expected = stepped(state, step), retract(state, step)
-    np.testing.assert_allclose(rotvec_to_matrix(found.pose), rotvec_to_matrix(expected.pose), atol=1e-12)
-    np.testing.assert_allclose(found.betas, expected.betas)
-    np.testing.assert_allclose(found.trans, expected.trans)
 
 
 # -- silhouettes -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import numpy as np
 from numba import njit
 
 from human_recon.body.state import BodyState
-from human_recon.camera.intrinsics import CameraIntrinsics
 from human_recon.fitting.body_fit import Scene
 from human_recon.fitting.kinematics import BodyKinematics
 from human_recon.fitting.observation import nearest_pixel
@@ -106,13 +105,6 @@ def spread(points: np.ndarray, count: int) -> np.ndarray:
         nearest = np.minimum(nearest, np.square(points - points[chosen[k - 1]]).sum(1))
         chosen[k] = nearest.argmax()
     return chosen
-
-
-def pixel_of(points: np.ndarray, camera: CameraIntrinsics) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column [N] int64 of the pixels that show ``points`` [N, 3] in front of the camera; may lie outside."""
-    depth = np.maximum(points[:, 2], 1e-6)
-    column = np.rint(points[:, 0] / depth * camera.fx + camera.cx).astype(np.int64)
-    return np.rint(points[:, 1] / depth * camera.fy + camera.cy).astype(np.int64), column
 
 
 @njit(cache=True, nogil=True)

@@ -15,14 +15,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
-from numba import njit
 
 from human_recon.body.lbs import pose_body
 from human_recon.body.model import BodyModel
 from human_recon.body.state import BodyState
 from human_recon.fitting.body_fit import BodyFit, Scene
 from human_recon.fitting.contact import BallBody, away_from, overlaps
-from human_recon.fitting.kinematics import BETAS, PARAMETERS, ROTATIONS, TRANSLATION, BodyKinematics
+from human_recon.fitting.kinematics import PARAMETERS, ROTATIONS, BodyKinematics, retract
 from human_recon.fitting.silhouettes import (
     Agreement,
     CoarseScene,
@@ -202,7 +201,7 @@ class SceneCoherence:
             moved += step
             for n, i in enumerate(group):
                 part = step[PARAMETERS * n : PARAMETERS * (n + 1)]
-                states[i] = stepped(states[i], part)
+                states[i] = retract(states[i], part)
                 bodies[i] = self._look(states[i], coarse)
             lengths = (moved * (anchor @ moved)).reshape(-1, PARAMETERS).sum(axis=1)
             if (turns < 3e-3 and shift < 1e-3) or (lengths > 2.0 * config.most_surprise).any():
@@ -331,33 +330,3 @@ def _groups(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
     for i in range(count):
         sets.setdefault(find(i), []).append(i)
     return [group for group in sets.values() if len(group) > 1]
-
-
-def stepped(state: BodyState, step: np.ndarray) -> BodyState:
-    """What `human_recon.fitting.kinematics.retract` does, compiled: rotations are composed as quaternions."""
-    pose = _turned(np.asarray(state.pose, np.float64), step[ROTATIONS].reshape(24, 3))
-    return BodyState(state.betas + step[BETAS], pose, state.trans + step[TRANSLATION])
-
-
-@njit(cache=True, nogil=True)
-def _turned(pose, turn):
-    result = np.empty((len(pose), 3))
-    for j in range(len(pose)):
-        a, b = _quaternion(pose[j]), _quaternion(turn[j])
-        w = a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3]
-        x = a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2]
-        y = a[0] * b[2] - a[1] * b[3] + a[2] * b[0] + a[3] * b[1]
-        z = a[0] * b[3] + a[1] * b[2] - a[2] * b[1] + a[3] * b[0]
-        if w < 0.0:
-            w, x, y, z = -w, -x, -y, -z
-        sine = np.sqrt(x * x + y * y + z * z)
-        scale = 2.0 * np.arctan2(sine, w) / sine if sine > 1e-12 else 2.0
-        result[j, 0], result[j, 1], result[j, 2] = scale * x, scale * y, scale * z
-    return result
-
-
-@njit(cache=True, nogil=True)
-def _quaternion(rotvec):
-    angle = np.sqrt(rotvec[0] ** 2 + rotvec[1] ** 2 + rotvec[2] ** 2)
-    scale = np.sin(0.5 * angle) / angle if angle > 1e-12 else 0.5
-    return np.cos(0.5 * angle), scale * rotvec[0], scale * rotvec[1], scale * rotvec[2]
